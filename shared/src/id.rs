@@ -1,0 +1,186 @@
+//! The names Pannier gives to things: app, version, target, channel.
+//!
+//! Each is its own type, so that they cannot be swapped, and each can only be made from text that is safe as a
+//! path component, an object key and an argument: what these types hold never needs quoting or escaping again.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// A text that is not a valid name of its kind.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{given}` is not a valid {kind}: {why}")]
+pub struct BadName {
+    /// What it should have been: "app name", "version", ...
+    pub kind: &'static str,
+    /// The text as given, shortened to 80 characters.
+    pub given: String,
+    /// The rule it breaks.
+    pub why: &'static str,
+}
+
+macro_rules! name {
+    ($(#[$doc:meta])* $name:ident, $kind:literal, $rule:expr) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(try_from = "String", into = "String")]
+        pub struct $name(String);
+
+        impl $name {
+            /// The name as text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = BadName;
+            fn from_str(text: &str) -> Result<Self, BadName> {
+                match $rule(text) {
+                    None => Ok(Self(text.to_owned())),
+                    Some(why) => Err(BadName { kind: $kind, given: text.chars().take(80).collect(), why }),
+                }
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = BadName;
+            fn try_from(text: String) -> Result<Self, BadName> {
+                text.parse()
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(name: $name) -> String {
+                name.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl AsRef<str> for $name {
+            fn as_ref(&self) -> &str {
+                &self.0
+            }
+        }
+    };
+}
+
+name! {
+    /// An app: the unit of release, of node root and of store prefix. Lower-case letters, digits and `-`, at most 63.
+    AppName, "app name", lower_rule
+}
+name! {
+    /// A version: any label of letters, digits and `.`, `_`, `+`, `-`, starting with a letter or digit, at most 64.
+    /// It is a name, never compared for order: the journal and the channel's serial know what is newer.
+    Version, "version", version_rule
+}
+name! {
+    /// A channel such as `production`. Lower-case letters, digits and `-`, at most 63.
+    ChannelName, "channel name", lower_rule
+}
+name! {
+    /// A machine kind such as `x86_64-linux-gnu`: architecture, kernel, libc family.
+    Target, "target", target_rule
+}
+
+impl Target {
+    /// The machine this program was built for.
+    pub fn host() -> Self {
+        let libc = if cfg!(target_env = "musl") { "musl" } else { "gnu" };
+        Self(format!("{}-{}-{libc}", std::env::consts::ARCH, std::env::consts::OS))
+    }
+}
+
+fn lower_rule(text: &str) -> Option<&'static str> {
+    let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    if text.is_empty() || text.len() > 63 {
+        Some("it must have 1 to 63 characters")
+    } else if !text.chars().all(allowed) {
+        Some("only lower-case letters, digits and `-` are allowed")
+    } else if text.starts_with('-') || text.ends_with('-') {
+        Some("it must start and end with a letter or digit")
+    } else {
+        None
+    }
+}
+
+fn version_rule(text: &str) -> Option<&'static str> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '+' | '-');
+    if text.is_empty() || text.len() > 64 {
+        Some("it must have 1 to 64 characters")
+    } else if !text.chars().all(allowed) {
+        Some("only letters, digits, `.`, `_`, `+` and `-` are allowed")
+    } else if !text.starts_with(|c: char| c.is_ascii_alphanumeric()) {
+        Some("it must start with a letter or digit")
+    } else {
+        None
+    }
+}
+
+fn target_rule(text: &str) -> Option<&'static str> {
+    let part = |p: &str| !p.is_empty() && p.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+    let parts: Vec<&str> = text.split('-').collect();
+    if parts.len() != 3 || text.len() > 63 || !parts.into_iter().all(part) {
+        Some("it must read ARCH-OS-LIBC, such as x86_64-linux-gnu")
+    } else {
+        None
+    }
+}
+
+/// The names closest to `wanted` among `known`, best first, at most three: for "did you mean".
+pub fn near<'a>(wanted: &str, known: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
+    let mut scored: Vec<(f64, &str)> = known
+        .into_iter()
+        .map(|name| (strsim::jaro_winkler(wanted, name), name))
+        .filter(|(score, _)| *score > 0.75)
+        .collect();
+    scored.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(b.1)));
+    scored.into_iter().take(3).map(|(_, name)| name).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_safe_path_components() {
+        for good in ["1", "v1.2.3", "2026.11.20-1+g3f2a", "a_b"] {
+            assert_eq!(good.parse::<Version>().unwrap().as_str(), good);
+        }
+        for bad in ["", ".", "..", "../x", "a/b", "-x", "a b", "ü", "a\n", &"x".repeat(65)] {
+            assert!(bad.parse::<Version>().is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn apps_and_channels_are_lower_case_labels() {
+        assert!("my-site-2".parse::<AppName>().is_ok());
+        for bad in ["", "-a", "a-", "A", "a_b", "a.b"] {
+            assert!(bad.parse::<AppName>().is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn serde_refuses_what_parse_refuses() {
+        assert!(serde_json::from_str::<Version>("\"../x\"").is_err());
+        assert_eq!(serde_json::to_string(&"v1".parse::<Version>().unwrap()).unwrap(), "\"v1\"");
+    }
+
+    #[test]
+    fn the_host_is_a_valid_target() {
+        let host = Target::host();
+        assert_eq!(host.as_str().parse::<Target>().unwrap(), host);
+    }
+
+    #[test]
+    fn near_names_come_best_first() {
+        assert_eq!(near("prodution", ["staging", "production", "prod"]), ["production", "prod"]);
+        assert!(near("x", ["production"]).is_empty());
+    }
+}

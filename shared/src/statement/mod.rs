@@ -1,0 +1,22 @@
+//! The documents a node believes: what a release is, and which release a channel names.
+//!
+//! They are plain data here; how they are signed and verified is `crate::signature`. Field order is the text's order.
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+mod channel;
+mod release;
+
+pub use channel::{Channel, ChannelType};
+pub use release::*;
+
+/// A kind of document that can be signed.
+pub trait Document: Serialize + DeserializeOwned {
+    /// The SSHSIG namespace: part of what is signed, so that no document can be taken for one of another kind.
+    const NAMESPACE: &'static str;
+    /// What a person calls it: "release statement".
+    const NAME: &'static str;
+    /// The most bytes a signed one may have, signatures included; more is refused unread.
+    const LIMIT: u64;
+}

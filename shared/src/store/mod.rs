@@ -1,0 +1,190 @@
+//! The store: where releases meet nodes. A directory (`file://`), S3 (`s3://`) or a web server (`https://`, read-only).
+//!
+//! Few methods, each opening with its guarantee, and errors that say what it means rather than a status code. There
+//! is no unconditional write: what is published is never changed, and pointers move by compare-and-swap only. Every
+//! backend passes [`conformance`], which is how a new one is known to be done.
+
+use std::fmt;
+use std::ops::Range;
+use std::path::Path;
+use std::str::FromStr;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use crate::digest::Digest;
+
+pub mod conformance;
+pub mod dir;
+pub mod http;
+pub mod location;
+pub mod s3;
+
+/// The most bytes one range request may ask for: what the callers' memory is planned with.
+pub const MAX_RANGE: u64 = 16 * 1024 * 1024;
+
+/// A key in the store: `/`-separated components of letters, digits and `.`, `_`, `+`, `-`; never a `.` or `..` component.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key(String);
+
+/// A text that is not a key.
+#[derive(Debug, thiserror::Error)]
+#[error("`{0}` is not a valid store key")]
+pub struct BadKey(String);
+
+impl Key {
+    /// The key as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Key {
+    type Err = BadKey;
+    fn from_str(text: &str) -> std::result::Result<Self, BadKey> {
+        let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '+' | '-');
+        let component = |c: &str| !c.is_empty() && c != "." && c != ".." && c.chars().all(allowed);
+        if text.len() <= 512 && text.split('/').all(component) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(BadKey(text.chars().take(80).collect()))
+        }
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Names one content of a key; opaque, only good for comparing and for conditional requests to the same store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Etag(pub String);
+
+/// What is known of an object without reading it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Meta {
+    /// Its size in bytes.
+    pub size: u64,
+    /// Its current content's name.
+    pub etag: Etag,
+}
+
+/// A small object, whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Object {
+    /// Its content.
+    pub bytes: Bytes,
+    /// The content's name, for a later compare-and-swap.
+    pub etag: Etag,
+}
+
+/// On what condition a write happens. There is no "always".
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Condition {
+    /// Only if the key does not exist.
+    Absent,
+    /// Only if the key still holds this content.
+    Unchanged(Etag),
+}
+
+/// What a store says when it cannot do what was asked. Messages never hold credentials or signed query strings.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// There is no such key (or bucket; `detail` says).
+    #[error("`{key}` is not in the store {store}")]
+    NotFound {
+        /// The store.
+        store: String,
+        /// The key.
+        key: String,
+    },
+    /// [`Condition::Absent`] was not met: the key exists.
+    #[error("`{key}` exists already in the store {store}")]
+    AlreadyExists {
+        /// The store.
+        store: String,
+        /// The key.
+        key: String,
+    },
+    /// [`Condition::Unchanged`], or a pinned read, was not met: the content is another one now.
+    #[error("`{key}` was changed by somebody else in the store {store}")]
+    Changed {
+        /// The store.
+        store: String,
+        /// The key.
+        key: String,
+    },
+    /// Credentials are missing, wrong or not allowed to do this.
+    #[error("the store {store} denied access to `{key}`: {detail}")]
+    Denied {
+        /// The store.
+        store: String,
+        /// The key, or what else was asked for.
+        key: String,
+        /// The store's own code and words: "SignatureDoesNotMatch".
+        detail: String,
+    },
+    /// The store could not be reached, or answered with a passing error, after all retries.
+    #[error("the store {store} is unavailable: {detail}")]
+    Unavailable {
+        /// The store.
+        store: String,
+        /// What happened, on which address.
+        detail: String,
+    },
+    /// The store answered something that breaks the protocol (a 200 for a range, a body too short or too long).
+    #[error("the store {store} gave a wrong answer for `{key}`: {detail}")]
+    WrongAnswer {
+        /// The store.
+        store: String,
+        /// The key.
+        key: String,
+        /// Expected and found.
+        detail: String,
+    },
+    /// This kind of store cannot do this.
+    #[error("the store {store} cannot {what}")]
+    Unsupported {
+        /// The store.
+        store: String,
+        /// What was asked: "be written to".
+        what: &'static str,
+    },
+    /// The machine's own file system failed (a directory store, or the file to upload).
+    #[error(transparent)]
+    Fs(#[from] crate::sys::fs::Error),
+}
+
+/// Result of a store call.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// A place that keeps objects. Strongly consistent: after a write returned, every read sees it.
+#[async_trait]
+pub trait Store: Send + Sync {
+    /// How a person names it: the URL it was opened with, without credentials.
+    fn location(&self) -> &str;
+
+    /// Reads a small object whole. More than `limit` bytes is [`Error::WrongAnswer`], and no more than that is read.
+    async fn get(&self, key: &Key, limit: u64) -> Result<Object>;
+
+    /// Size and name of an object.
+    async fn head(&self, key: &Key) -> Result<Meta>;
+
+    /// Reads exactly the bytes `range` (not empty, at most [`MAX_RANGE`]). With `pin`, only of that content, else
+    /// [`Error::Changed`]. Fewer or more bytes, another range, or the whole object are errors, never data.
+    async fn get_range(&self, key: &Key, range: Range<u64>, pin: Option<&Etag>) -> Result<Bytes>;
+
+    /// Writes a small object in one step, on a condition. When several race, exactly one wins and the others get
+    /// [`Error::AlreadyExists`] or [`Error::Changed`]. Readers see the old content or the new, never a mix.
+    async fn put(&self, key: &Key, bytes: Bytes, condition: Condition) -> Result<Etag>;
+
+    /// Writes a file as a new object, streaming, with [`Condition::Absent`]; nothing is visible before all of it is
+    /// there. `digest` and `size` are what the file was measured to be, and the store is made to check them where it can.
+    async fn put_file(&self, key: &Key, file: &Path, size: u64, digest: Digest) -> Result<Etag>;
+
+    /// The names directly below `prefix` (a key without a trailing `/`; empty for the top): one component each, sorted,
+    /// "folders" and objects alike. A prefix with nothing below it gives an empty list.
+    async fn list(&self, prefix: &str) -> Result<Vec<String>>;
+}

@@ -1,0 +1,409 @@
+//! The file system: every call names its path when it fails, and durability is decided here.
+//!
+//! What the functions promise after a power cut is in their own words below; [`write_durably`], [`swap_symlink`] and
+//! [`commit_dir`] contain the directory fsync, so that nobody can forget it.
+
+use std::fs::{File, Metadata, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{CWD, Mode, OFlags, RenameFlags, ResolveFlags};
+
+/// A file-system call that failed.
+#[derive(Debug, thiserror::Error)]
+#[error("failed to {op} `{}`", .path.display())]
+pub struct Error {
+    /// What was tried: "open", "rename".
+    pub op: &'static str,
+    /// On what.
+    pub path: PathBuf,
+    /// Why.
+    pub source: io::Error,
+}
+
+impl Error {
+    /// True when the thing is not there.
+    pub fn is_not_found(&self) -> bool {
+        self.source.kind() == io::ErrorKind::NotFound
+    }
+
+    /// True when the thing is there already.
+    pub fn is_already_there(&self) -> bool {
+        self.source.kind() == io::ErrorKind::AlreadyExists
+    }
+
+    /// True when the disk, its inodes or the quota are used up.
+    pub fn is_no_room(&self) -> bool {
+        matches!(self.source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+    }
+}
+
+/// Result of a file-system call.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Makes the closure that turns an [`io::Error`] into ours: `.map_err(failed("read", path))`.
+pub fn failed(op: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error {
+    let path = path.to_owned();
+    move |source| Error { op, path, source }
+}
+
+/// Reads a whole file of at most `limit` bytes; a longer one is an error, not a short answer.
+pub fn read(path: &Path, limit: u64) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let read = open(path)?.take(limit + 1).read_to_end(&mut bytes);
+    read.map_err(failed("read", path))?;
+    if bytes.len() as u64 > limit {
+        let text = format!("it is larger than {limit} bytes");
+        return Err(failed("read", path)(io::Error::new(io::ErrorKind::FileTooLarge, text)));
+    }
+    Ok(bytes)
+}
+
+/// Reads a text file of at most `limit` bytes.
+pub fn read_text(path: &Path, limit: u64) -> Result<String> {
+    let bytes = read(path, limit)?;
+    String::from_utf8(bytes).map_err(|_| failed("read", path)(io::Error::new(io::ErrorKind::InvalidData, "not UTF-8")))
+}
+
+/// Like `result`, but a thing that is not there is `None`.
+pub fn if_there<T>(result: Result<T>) -> Result<Option<T>> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(error) if error.is_not_found() => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Opens a file for reading.
+pub fn open(path: &Path) -> Result<File> {
+    File::open(path).map_err(failed("open", path))
+}
+
+/// Creates a new file that must not exist yet, mode 0644 less the umask.
+pub fn create_new(path: &Path) -> Result<File> {
+    OpenOptions::new().write(true).create_new(true).open(path).map_err(failed("create", path))
+}
+
+/// Creates a new file only its owner can read (mode 0600): for keys.
+pub fn create_private(path: &Path) -> Result<File> {
+    let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+    file.map_err(failed("create", path))
+}
+
+/// Writes a file anew, replacing what is there. Not durable: for build folders and reports.
+pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
+    std::fs::write(path, bytes).map_err(failed("write", path))
+}
+
+/// Appends to a file (made when missing) and fsyncs it: after `Ok` the bytes survive a power cut, and a crash before
+/// leaves at worst a cut last line.
+pub fn append_durably(path: &Path, bytes: &[u8]) -> Result<()> {
+    let file = OpenOptions::new().append(true).create(true).open(path);
+    let mut file = file.map_err(failed("open", path))?;
+    file.write_all(bytes).and_then(|()| file.sync_data()).map_err(failed("append to", path))
+}
+
+/// Replaces a file in one step: temporary sibling, fsync, rename, fsync of the directory. At every instant, also
+/// after a power cut, a reader sees the old content or the new, whole; after `Ok` always the new.
+pub fn write_durably(path: &Path, bytes: &[u8]) -> Result<()> {
+    let temporary = sibling(path);
+    let written = create_new(&temporary)
+        .and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()).map_err(failed("write", &temporary)));
+    let renamed = written.and_then(|()| rename(&temporary, path));
+    if renamed.is_err() {
+        let _ = std::fs::remove_file(&temporary);
+    }
+    renamed?;
+    sync_dir(parent(path))
+}
+
+/// Renames within a file system, replacing a file of that name. Not durable by itself.
+pub fn rename(from: &Path, to: &Path) -> Result<()> {
+    std::fs::rename(from, to).map_err(failed("rename", from))
+}
+
+/// Makes a prepared directory visible under its final name: rename that never replaces anything (RENAME_NOREPLACE),
+/// then fsync of the directory that holds it. The content must have been synced before (see [`sync_fs`]).
+pub fn commit_dir(staged: &Path, to: &Path) -> Result<()> {
+    let rename = rustix::fs::renameat_with(CWD, staged, CWD, to, RenameFlags::NOREPLACE);
+    rename.map_err(|errno| failed("rename into place as", to)(errno.into()))?;
+    sync_dir(parent(to))
+}
+
+/// Points the symlink `link` at `target` in one step: new link under a temporary name beside it, rename over it,
+/// fsync of the directory. At every instant, also after a power cut, the link is the old one or the new one.
+pub fn swap_symlink(target: &Path, link: &Path) -> Result<()> {
+    let temporary = sibling(link);
+    symlink(target, &temporary)?;
+    if let Err(error) = rename(&temporary, link) {
+        let _ = std::fs::remove_file(&temporary);
+        return Err(error);
+    }
+    sync_dir(parent(link))
+}
+
+/// Makes a symlink that must not exist yet.
+pub fn symlink(target: &Path, link: &Path) -> Result<()> {
+    std::os::unix::fs::symlink(target, link).map_err(failed("make the link", link))
+}
+
+/// Where a symlink points, unresolved.
+pub fn read_link(link: &Path) -> Result<PathBuf> {
+    std::fs::read_link(link).map_err(failed("read the link", link))
+}
+
+/// The absolute path with every symlink resolved.
+pub fn canonical(path: &Path) -> Result<PathBuf> {
+    path.canonicalize().map_err(failed("resolve", path))
+}
+
+/// Makes the entries of a directory durable.
+pub fn sync_dir(dir: &Path) -> Result<()> {
+    open(dir)?.sync_all().map_err(failed("fsync", dir))
+}
+
+/// Makes everything on the file system that holds `dir` durable: one `syncfs` instead of an fsync per file (measured:
+/// 2 s against 93 s for 11,000 files on ext4). Kernels since 5.8 report write errors here.
+pub fn sync_fs(dir: &Path) -> Result<()> {
+    let file = open(dir)?;
+    rustix::fs::syncfs(&file).map_err(|errno| failed("sync the file system of", dir)(errno.into()))
+}
+
+/// Makes one directory that must not exist yet (mode 0755 less the umask).
+pub fn create_dir(dir: &Path) -> Result<()> {
+    std::fs::create_dir(dir).map_err(failed("create the folder", dir))
+}
+
+/// Makes a directory and its parents where missing.
+pub fn create_dir_all(dir: &Path) -> Result<()> {
+    std::fs::create_dir_all(dir).map_err(failed("create the folder", dir))
+}
+
+/// What `path` is, without following a last symlink.
+pub fn lstat(path: &Path) -> Result<Metadata> {
+    std::fs::symlink_metadata(path).map_err(failed("look at", path))
+}
+
+/// What `path` is, following symlinks.
+pub fn stat(path: &Path) -> Result<Metadata> {
+    std::fs::metadata(path).map_err(failed("look at", path))
+}
+
+/// True when something is there, a dangling symlink included.
+pub fn exists(path: &Path) -> bool {
+    lstat(path).is_ok()
+}
+
+/// The names in a directory, sorted by their bytes.
+pub fn list(dir: &Path) -> Result<Vec<std::ffi::OsString>> {
+    let entries = std::fs::read_dir(dir).map_err(failed("list", dir))?;
+    let names: io::Result<Vec<_>> = entries.map(|entry| entry.map(|e| e.file_name())).collect();
+    let mut names = names.map_err(failed("list", dir))?;
+    names.sort();
+    Ok(names)
+}
+
+/// Sets permission bits.
+pub fn set_mode(path: &Path, mode: u32) -> Result<()> {
+    let permissions = std::fs::Permissions::from_mode(mode);
+    std::fs::set_permissions(path, permissions).map_err(failed("set the mode of", path))
+}
+
+/// Removes a file or a symlink (not what it points at).
+pub fn remove_file(path: &Path) -> Result<()> {
+    std::fs::remove_file(path).map_err(failed("remove", path))
+}
+
+/// Removes a directory tree, never following symlinks; nothing there is fine.
+pub fn remove_tree(path: &Path) -> Result<()> {
+    if_there(std::fs::remove_dir_all(path).map_err(failed("remove", path))).map(|_| ())
+}
+
+/// Copies a file's content and permission bits.
+pub fn copy(from: &Path, to: &Path) -> Result<u64> {
+    std::fs::copy(from, to).map_err(failed("copy", from))
+}
+
+/// Free room on the file system that holds a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Room {
+    /// Bytes an ordinary user may still write.
+    pub bytes: u64,
+    /// Files that can still be made; `u64::MAX` where the file system has no such limit.
+    pub inodes: u64,
+}
+
+/// How much room the file system that holds `path` has.
+pub fn room(path: &Path) -> Result<Room> {
+    let stat = rustix::fs::statvfs(path).map_err(|errno| failed("ask for room on", path)(errno.into()))?;
+    let inodes = if stat.f_files == 0 { u64::MAX } else { stat.f_favail };
+    Ok(Room { bytes: stat.f_bavail.saturating_mul(stat.f_frsize), inodes })
+}
+
+fn parent(path: &Path) -> &Path {
+    match path.parent() {
+        Some(dir) if !dir.as_os_str().is_empty() => dir,
+        _ => Path::new("."),
+    }
+}
+
+/// A fresh name beside `path`: hidden, random, recognisable as ours by `.tmp-`.
+fn sibling(path: &Path) -> PathBuf {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    parent(path).join(format!(".{name}.tmp-{}", random_name()))
+}
+
+/// Sixteen random hex digits, for temporary names.
+pub fn random_name() -> String {
+    let mut bytes = [0; 8];
+    // Names only need to differ; where the kernel has no randomness to give, O_EXCL still protects us.
+    let _ = getrandom::fill(&mut bytes);
+    hex::encode(bytes)
+}
+
+/// An open directory below which files are made: no path given to it can leave it, and no symlink is ever followed
+/// (`openat2` with RESOLVE_BENEATH and RESOLVE_NO_SYMLINKS, O_EXCL and O_NOFOLLOW), whatever else happens on the disk.
+#[derive(Debug)]
+pub struct Dir {
+    handle: OwnedFd,
+    path: PathBuf,
+}
+
+impl Dir {
+    /// Opens an existing directory.
+    pub fn open(path: &Path) -> Result<Self> {
+        let flags = OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::RDONLY;
+        let handle = rustix::fs::open(path, flags, Mode::empty());
+        let handle = handle.map_err(|errno| failed("open the folder", path)(errno.into()))?;
+        Ok(Self { handle, path: path.to_owned() })
+    }
+
+    /// Its path, for messages.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Makes a new file below it with exactly this mode, whatever the umask.
+    pub fn create(&self, relative: &str, mode: u32) -> Result<File> {
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = File::from(self.open_beneath(relative, flags, Mode::from_raw_mode(mode))?);
+        rustix::fs::fchmod(&file, Mode::from_raw_mode(mode))
+            .map_err(|e| self.failed("set the mode of", relative, e))?;
+        Ok(file)
+    }
+
+    /// Opens a regular file below it for reading.
+    pub fn open_file(&self, relative: &str) -> Result<File> {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+        Ok(File::from(self.open_beneath(relative, flags, Mode::empty())?))
+    }
+
+    /// Makes a new directory below it, mode 0755 whatever the umask.
+    pub fn create_dir(&self, relative: &str) -> Result<()> {
+        let (above, name) = split(relative);
+        let within = self.dir_beneath(above)?;
+        let mode = Mode::from_raw_mode(0o755);
+        let made = rustix::fs::mkdirat(&within, name, mode);
+        made.map_err(|errno| self.failed("create the folder", relative, errno))?;
+        let made = rustix::fs::chmodat(&within, name, mode, rustix::fs::AtFlags::empty());
+        made.map_err(|errno| self.failed("set the mode of", relative, errno))
+    }
+
+    /// Makes a new symlink below it.
+    pub fn create_symlink(&self, target: &str, relative: &str) -> Result<()> {
+        let (above, name) = split(relative);
+        let within = self.dir_beneath(above)?;
+        let made = rustix::fs::symlinkat(target, &within, name);
+        made.map_err(|errno| self.failed("make the link", relative, errno))
+    }
+
+    fn dir_beneath(&self, relative: &str) -> Result<OwnedFd> {
+        let relative = if relative.is_empty() { "." } else { relative };
+        self.open_beneath(relative, OFlags::DIRECTORY | OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
+    }
+
+    fn open_beneath(&self, relative: &str, flags: OFlags, mode: Mode) -> Result<OwnedFd> {
+        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+        let opened = rustix::fs::openat2(self.handle.as_fd(), relative, flags, mode, resolve);
+        opened.map_err(|errno| self.failed("open", relative, errno))
+    }
+
+    fn failed(&self, op: &'static str, relative: &str, errno: rustix::io::Errno) -> Error {
+        failed(op, &self.path.join(relative))(errno.into())
+    }
+}
+
+fn split(relative: &str) -> (&str, &str) {
+    relative.rsplit_once('/').unwrap_or(("", relative))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_durable_write_replaces_and_leaves_no_temporary() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("state.json");
+        write_durably(&path, b"one").unwrap();
+        write_durably(&path, b"two").unwrap();
+        assert_eq!(read(&path, 10).unwrap(), b"two");
+        assert_eq!(list(dir.path()).unwrap(), ["state.json"]);
+    }
+
+    #[test]
+    fn reading_stops_at_the_limit_with_an_error() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("f");
+        write(&path, b"12345").unwrap();
+        assert_eq!(read(&path, 5).unwrap(), b"12345");
+        assert!(read(&path, 4).is_err());
+    }
+
+    #[test]
+    fn a_link_is_swapped_over_a_link() {
+        let dir = tempfile::tempdir().unwrap();
+        let link = dir.path().join("current");
+        swap_symlink(Path::new("releases/a"), &link).unwrap();
+        swap_symlink(Path::new("releases/b"), &link).unwrap();
+        assert_eq!(read_link(&link).unwrap(), Path::new("releases/b"));
+        assert_eq!(list(dir.path()).unwrap(), ["current"]);
+    }
+
+    #[test]
+    fn commit_never_replaces() {
+        let dir = tempfile::tempdir().unwrap();
+        let (a, b) = (dir.path().join("a"), dir.path().join("b"));
+        create_dir(&a).unwrap();
+        create_dir(&b).unwrap();
+        assert!(commit_dir(&a, &b).unwrap_err().is_already_there());
+        commit_dir(&a, &dir.path().join("c")).unwrap();
+    }
+
+    #[test]
+    fn nothing_leaves_a_dir_handle() {
+        let outside = tempfile::tempdir().unwrap();
+        let inside = tempfile::tempdir().unwrap();
+        symlink(outside.path(), &inside.path().join("out")).unwrap();
+        let dir = Dir::open(inside.path()).unwrap();
+        for path in ["../x", "out/x", "/tmp/pannier-escape", "a/../../x"] {
+            assert!(dir.create(path, 0o644).is_err(), "{path}");
+            assert!(dir.create_dir(path).is_err(), "{path}");
+            assert!(dir.create_symlink("t", path).is_err(), "{path}");
+        }
+        assert!(dir.create("out", 0o644).is_err());
+        assert!(list(outside.path()).unwrap().is_empty());
+    }
+
+    #[test]
+    fn modes_do_not_depend_on_the_umask() {
+        let root = tempfile::tempdir().unwrap();
+        let dir = Dir::open(root.path()).unwrap();
+        dir.create_dir("d").unwrap();
+        dir.create("d/f", 0o755).unwrap();
+        assert_eq!(stat(&root.path().join("d/f")).unwrap().permissions().mode() & 0o7777, 0o755);
+        assert_eq!(stat(&root.path().join("d")).unwrap().permissions().mode() & 0o7777, 0o755);
+    }
+}

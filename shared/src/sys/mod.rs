@@ -1,0 +1,11 @@
+//! The only door to the operating system: file system, clock, processes and locks.
+//!
+//! Everything else in Pannier calls these modules instead of `std::fs`, `std::time` or `std::process` (clippy.toml
+//! holds it to that). So every error names its path and operation, durability is decided in one place, and a fault
+//! can be put under any call.
+#![allow(clippy::disallowed_methods, reason = "this is the door the other rooms must use")]
+
+pub mod clock;
+pub mod fs;
+pub mod lock;
+pub mod process;
