@@ -70,12 +70,35 @@ pub struct Failure<E> {
     pub left: Vec<NotUndone<E>>,
 }
 
+/// What is about to happen to a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// It is run.
+    Run,
+    /// It is undone.
+    Undo,
+}
+
+/// Is told of every step before it acts: how an operation journals. When it fails before a run, the step counts as
+/// failed and does not run; before an undo it only causes a warning, because undoing matters more than its record.
+pub type Note<C, E> = fn(&mut C, &'static str, Phase) -> Result<(), E>;
+
 /// Runs a table to its end, or undoes what it began.
 pub fn run<C, E: std::fmt::Display>(table: &[Step<C, E>], context: &mut C, sink: &dyn Sink) -> Result<(), Failure<E>> {
+    run_noted(table, context, sink, |_, _, _| Ok(()))
+}
+
+/// Like [`run`], and tells `note` of each step before it acts.
+pub fn run_noted<C, E: std::fmt::Display>(
+    table: &[Step<C, E>],
+    context: &mut C,
+    sink: &dyn Sink,
+    note: Note<C, E>,
+) -> Result<(), Failure<E>> {
     for (at, step) in table.iter().enumerate() {
         sink.emit(Event::Started { step: step.name, does: step.does });
         let began = clock::monotonic();
-        match (step.run)(context) {
+        match note(context, step.name, Phase::Run).and_then(|()| (step.run)(context)) {
             Ok(done) => sink.emit(Event::Finished {
                 step: step.name,
                 took: began.elapsed(),
@@ -84,7 +107,7 @@ pub fn run<C, E: std::fmt::Display>(table: &[Step<C, E>], context: &mut C, sink:
             }),
             Err(error) => {
                 sink.emit(Event::Failed { step: step.name, error: error.to_string() });
-                let left = undo(&table[..=at], context, sink);
+                let left = undo_noted(&table[..=at], context, sink, note);
                 return Err(Failure { step: step.name, error, left });
             }
         }
@@ -94,9 +117,21 @@ pub fn run<C, E: std::fmt::Display>(table: &[Step<C, E>], context: &mut C, sink:
 
 /// Undoes the steps of `table` in reverse and goes on after an error.
 pub fn undo<C, E: std::fmt::Display>(table: &[Step<C, E>], context: &mut C, sink: &dyn Sink) -> Vec<NotUndone<E>> {
+    undo_noted(table, context, sink, |_, _, _| Ok(()))
+}
+
+fn undo_noted<C, E: std::fmt::Display>(
+    table: &[Step<C, E>],
+    context: &mut C,
+    sink: &dyn Sink,
+    note: Note<C, E>,
+) -> Vec<NotUndone<E>> {
     let mut left = Vec::new();
     for step in table.iter().rev() {
         let Undo::By(undo) = step.undo else { continue };
+        if let Err(error) = note(context, step.name, Phase::Undo) {
+            sink.emit(Event::Warning { text: format!("undoing `{}` goes on without a record: {error}", step.name) });
+        }
         let error = undo(context).err();
         sink.emit(Event::Undone { step: step.name, error: error.as_ref().map(E::to_string) });
         left.extend(error.map(|error| NotUndone { step: step.name, error }));
@@ -150,6 +185,18 @@ mod tests {
             assert_eq!((failure.step, failure.left.len()), (name, 0));
             assert!(world.facts.is_empty(), "step {at} left {:?}", world.facts);
         }
+    }
+
+    #[test]
+    fn a_step_that_cannot_be_noted_does_not_run_but_undoing_goes_on() {
+        let note: Note<World, String> = |_, step, _| match step {
+            "b" => Err("no room for the note".to_owned()),
+            _ => Ok(()),
+        };
+        let mut world = World::default();
+        let failure = run_noted(TABLE, &mut world, &Silent, note).unwrap_err();
+        assert_eq!((failure.step, failure.left.len()), ("b", 0));
+        assert!(world.facts.is_empty(), "{:?}", world.facts);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! [`commit_dir`] contain the directory fsync, so that nobody can forget it.
 
 use std::fs::{File, Metadata, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -58,6 +58,17 @@ pub fn read(path: &Path, limit: u64) -> Result<Vec<u8>> {
         let text = format!("it is larger than {limit} bytes");
         return Err(failed("read", path)(io::Error::new(io::ErrorKind::FileTooLarge, text)));
     }
+    Ok(bytes)
+}
+
+/// Reads the last `most` bytes of a file, or all of a shorter one.
+pub fn read_tail(path: &Path, most: u64) -> Result<Vec<u8>> {
+    let mut file = open(path)?;
+    let mut bytes = Vec::new();
+    let length = file.metadata().map_err(failed("look at", path))?.len();
+    let start = SeekFrom::Start(length.saturating_sub(most));
+    let read = file.seek(start).and_then(|_| file.take(most).read_to_end(&mut bytes));
+    read.map_err(failed("read", path))?;
     Ok(bytes)
 }
 
@@ -360,6 +371,15 @@ mod tests {
         write(&path, b"12345").unwrap();
         assert_eq!(read(&path, 5).unwrap(), b"12345");
         assert!(read(&path, 4).is_err());
+    }
+
+    #[test]
+    fn a_tail_is_the_end_of_a_long_file_and_the_whole_of_a_short_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("f");
+        write(&path, b"12345").unwrap();
+        assert_eq!(read_tail(&path, 2).unwrap(), b"45");
+        assert_eq!(read_tail(&path, 99).unwrap(), b"12345");
     }
 
     #[test]

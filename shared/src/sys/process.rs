@@ -1,7 +1,10 @@
 //! Other programs: started here and nowhere else, always without a shell, always with a known environment.
 
 use std::ffi::OsStr;
+use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
@@ -30,12 +33,14 @@ pub enum Error {
         output: String,
     },
     /// It was ended because its time was over.
-    #[error("`{program}` did not end within {}s and was killed", .limit.as_secs())]
+    #[error("`{program}` did not end within {}s and was killed{}", .limit.as_secs(), last_lines(.output))]
     TooSlow {
         /// The program and its first arguments.
         program: String,
         /// The limit.
         limit: Duration,
+        /// What it printed last, where that was kept.
+        output: String,
     },
 }
 
@@ -83,8 +88,47 @@ pub fn run(command: &mut Command, limit: Duration) -> Result<Printed, Error> {
             let output = [collected(stdout), collected(stderr)].concat();
             Err(Error::Failed { program, status, output: String::from_utf8_lossy(&output).into_owned() })
         }
-        None => Err(Error::TooSlow { program, limit }),
+        None => Err(Error::TooSlow { program, limit, output: String::new() }),
     }
+}
+
+/// Runs a command to its end with both streams going to a new file `log` (an old one of that name is replaced), and
+/// makes another status than 0 an error that shows the file's end.
+///
+/// For commands that leave a program running behind them (a script that starts a server in the background): such a
+/// program keeps the streams open, so reading a pipe to its end would wait for the server to stop. The command leads a
+/// process group of its own, and all of the group is ended when the limit is over.
+pub fn run_logged(command: &mut Command, limit: Duration, log: &Path) -> Result<(), Error> {
+    let program = name_of(command);
+    let not_started = |source| Error::NotStarted { program: program.clone(), source };
+    let (out, err) = log_streams(log).map_err(not_started)?;
+    let mut child = command.stdout(out).stderr(err).process_group(0).spawn().map_err(not_started)?;
+    match wait_group(&mut child, limit) {
+        Some(status) if status.success() => Ok(()),
+        Some(status) => Err(Error::Failed { program, status, output: tail(log) }),
+        None => Err(Error::TooSlow { program, limit, output: tail(log) }),
+    }
+}
+
+fn log_streams(log: &Path) -> io::Result<(File, File)> {
+    match std::fs::remove_file(log) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let out = OpenOptions::new().append(true).create_new(true).mode(0o600).open(log)?;
+    let err = out.try_clone()?;
+    Ok((out, err))
+}
+
+/// The end of a log as text; nothing when it cannot be read, because it only adorns another error.
+pub fn tail(log: &Path) -> String {
+    let bytes = super::fs::read_tail(log, 16 * 1024).unwrap_or_default();
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// The user this program acts as (effective user id).
+pub fn user() -> u32 {
+    rustix::process::geteuid().as_raw()
 }
 
 fn drain(pipe: Option<impl Read + Send + 'static>) -> std::thread::JoinHandle<Vec<u8>> {
@@ -100,6 +144,28 @@ fn drain(pipe: Option<impl Read + Send + 'static>) -> std::thread::JoinHandle<Ve
 
 /// Waits for the child; kills it and gives `None` when the limit is over.
 fn wait(child: &mut Child, limit: Duration) -> Option<ExitStatus> {
+    let ended = wait_until(child, limit);
+    if ended.is_none() {
+        let _ = child.kill();
+        let _ = child.wait();
+    }
+    ended
+}
+
+/// Like [`wait`], but kills the whole process group the child leads.
+fn wait_group(child: &mut Child, limit: Duration) -> Option<ExitStatus> {
+    let ended = wait_until(child, limit);
+    if ended.is_none() {
+        if let Some(group) = i32::try_from(child.id()).ok().and_then(rustix::process::Pid::from_raw) {
+            // Gone already is what we want.
+            let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
+        }
+        let _ = child.wait();
+    }
+    ended
+}
+
+fn wait_until(child: &mut Child, limit: Duration) -> Option<ExitStatus> {
     let end = clock::monotonic() + limit;
     let mut pause = Duration::from_millis(1);
     loop {
@@ -107,8 +173,6 @@ fn wait(child: &mut Child, limit: Duration) -> Option<ExitStatus> {
             return Some(status);
         }
         if clock::monotonic() >= end {
-            let _ = child.kill();
-            let _ = child.wait();
             return None;
         }
         clock::sleep(pause);
@@ -143,6 +207,40 @@ mod tests {
     fn a_program_that_hangs_is_killed() {
         let error = run(&mut sh("exec sleep 60"), Duration::from_millis(50)).unwrap_err();
         assert!(matches!(error, Error::TooSlow { .. }), "{error}");
+    }
+
+    #[test]
+    fn what_a_command_leaves_running_is_not_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = dir.path().join("log");
+        let script = "echo started; sleep 60 & echo $! >&2; exit 3";
+        let error = run_logged(&mut sh(script), Duration::from_secs(10), &log).unwrap_err();
+        assert!(error.to_string().contains("| started"), "{error}");
+        let _ = rustix::process::kill_process(
+            rustix::process::Pid::from_raw(tail(&log).lines().last().unwrap().parse().unwrap()).unwrap(),
+            rustix::process::Signal::KILL,
+        );
+    }
+
+    #[test]
+    fn a_logged_command_that_hangs_is_killed_with_all_it_started() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = dir.path().join("log");
+        let script = "sleep 60 & echo $!; wait";
+        let error = run_logged(&mut sh(script), Duration::from_millis(200), &log).unwrap_err();
+        assert!(matches!(error, Error::TooSlow { .. }), "{error}");
+        let left = rustix::process::Pid::from_raw(tail(&log).trim().parse().unwrap()).unwrap();
+        let alive = || match std::fs::read_to_string(format!("/proc/{left}/stat")) {
+            Ok(stat) => !stat.contains(") Z "),
+            Err(_) => false,
+        };
+        for _ in 0..200 {
+            if !alive() {
+                return;
+            }
+            clock::sleep(Duration::from_millis(10));
+        }
+        panic!("process {left} is still there");
     }
 
     #[test]
