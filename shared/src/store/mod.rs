@@ -152,9 +152,37 @@ pub enum Error {
         /// What was asked: "be written to".
         what: &'static str,
     },
+    /// The file to upload is not, or no longer, what it was measured to be. Nothing was stored.
+    #[error("`{file}` changed while it was stored: expected {expected}, found {found}")]
+    FileChanged {
+        /// The file.
+        file: String,
+        /// Size and digest it was measured to have.
+        expected: String,
+        /// What was read, or what the store said.
+        found: String,
+    },
     /// The machine's own file system failed (a directory store, or the file to upload).
     #[error(transparent)]
     Fs(#[from] crate::sys::fs::Error),
+}
+
+impl Error {
+    /// For a file of which `found` was read where `expected` was measured.
+    pub fn file_changed(file: &Path, expected: (Digest, u64), found: (Digest, u64)) -> Self {
+        let words = |(digest, size): (Digest, u64)| format!("{size} bytes with sha256 {digest}");
+        Self::FileChanged { file: file.display().to_string(), expected: words(expected), found: words(found) }
+    }
+}
+
+/// Refuses a range that no store is asked for: an empty one, and one of more than [`MAX_RANGE`] bytes.
+pub fn check_range(store: &str, range: &Range<u64>) -> Result<()> {
+    let refused = |what| Err(Error::Unsupported { store: store.to_owned(), what });
+    match range.end.checked_sub(range.start) {
+        None | Some(0) => refused("read an empty range"),
+        Some(length) if length > MAX_RANGE => refused("read more than 16 MiB at once"),
+        Some(_) => Ok(()),
+    }
 }
 
 /// Result of a store call.

@@ -253,6 +253,40 @@ pub fn room(path: &Path) -> Result<Room> {
     Ok(Room { bytes: stat.f_bavail.saturating_mul(stat.f_frsize), inodes })
 }
 
+/// A file in the making, under a temporary name: it appears under its own name whole and durable, or never. Dropped
+/// before that, it is removed; a crash leaves the temporary.
+#[derive(Debug)]
+pub struct Staged(tempfile::NamedTempFile);
+
+impl Staged {
+    /// Makes the temporary in `dir`, which must be on the file system of its final place. Mode 0644 less the umask.
+    pub fn new_in(dir: &Path) -> Result<Self> {
+        let mode = std::fs::Permissions::from_mode(0o644);
+        let made = tempfile::Builder::new().prefix("").rand_bytes(16).permissions(mode).tempfile_in(dir);
+        made.map(Self).map_err(failed("create a temporary file in", dir))
+    }
+
+    /// The file, to write to.
+    pub fn file(&mut self) -> &mut File {
+        self.0.as_file_mut()
+    }
+
+    /// Gives the file its own name, which must be free: otherwise [`Error::is_already_there`]. When several try at
+    /// once, one succeeds.
+    pub fn commit_new(self, to: &Path) -> Result<()> {
+        self.0.as_file().sync_all().map_err(failed("fsync", to))?;
+        self.0.persist_noclobber(to).map_err(|refused| failed("create", to)(refused.error))?;
+        sync_dir(parent(to))
+    }
+
+    /// Gives the file its own name in the place of the file that has it.
+    pub fn commit_over(self, to: &Path) -> Result<()> {
+        self.0.as_file().sync_all().map_err(failed("fsync", to))?;
+        self.0.persist(to).map_err(|refused| failed("replace", to)(refused.error))?;
+        sync_dir(parent(to))
+    }
+}
+
 fn parent(path: &Path) -> &Path {
     match path.parent() {
         Some(dir) if !dir.as_os_str().is_empty() => dir,
@@ -400,6 +434,24 @@ mod tests {
         create_dir(&b).unwrap();
         assert!(commit_dir(&a, &b).unwrap_err().is_already_there());
         commit_dir(&a, &dir.path().join("c")).unwrap();
+    }
+
+    #[test]
+    fn a_staged_file_is_all_or_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let to = dir.path().join("f");
+        let staged = |text: &[u8]| {
+            let mut staged = Staged::new_in(dir.path()).unwrap();
+            staged.file().write_all(text).unwrap();
+            staged
+        };
+        drop(staged(b"never"));
+        staged(b"one").commit_new(&to).unwrap();
+        assert!(staged(b"two").commit_new(&to).unwrap_err().is_already_there());
+        assert_eq!(read(&to, 10).unwrap(), b"one");
+        staged(b"three").commit_over(&to).unwrap();
+        assert_eq!(read(&to, 10).unwrap(), b"three");
+        assert_eq!(list(dir.path()).unwrap(), ["f"]);
     }
 
     #[test]

@@ -62,6 +62,15 @@ pub fn acquire(path: &Path, reason: &str) -> Result<Lock, Error> {
     Ok(Lock { _file: file })
 }
 
+/// Waits for the lock at `path`, which nobody may hold for longer than some milliseconds: it has no holder's name and
+/// no time limit.
+pub fn wait(path: &Path) -> fs::Result<Lock> {
+    let open = OpenOptions::new().write(true).create(true).truncate(false).open(path);
+    let file = open.map_err(fs::failed("open the lock", path))?;
+    flock(&file, FlockOperation::LockExclusive).map_err(|errno| fs::failed("lock", path)(errno.into()))?;
+    Ok(Lock { _file: file })
+}
+
 fn holder(file: &mut File) -> Option<Holder> {
     let mut text = String::new();
     file.take(4096).read_to_string(&mut text).ok()?;
