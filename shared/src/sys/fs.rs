@@ -97,12 +97,6 @@ pub fn create_new(path: &Path) -> Result<File> {
     OpenOptions::new().write(true).create_new(true).open(path).map_err(failed("create", path))
 }
 
-/// Creates a new file only its owner can read (mode 0600): for keys.
-pub fn create_private(path: &Path) -> Result<File> {
-    let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
-    file.map_err(failed("create", path))
-}
-
 /// Writes a file anew, replacing what is there. Not durable: for build folders and reports.
 pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     std::fs::write(path, bytes).map_err(failed("write", path))
@@ -127,6 +121,20 @@ pub fn write_durably(path: &Path, bytes: &[u8]) -> Result<()> {
         let _ = std::fs::remove_file(&temporary);
     }
     renamed?;
+    sync_dir(parent(path))
+}
+
+/// Writes a new file that must not exist yet, with exactly this mode, and makes it durable together with its name. When
+/// that fails it is not left behind. Its content is never readable by more than `mode` allows.
+pub fn write_new_durably(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
+    let file = OpenOptions::new().write(true).create_new(true).mode(mode & 0o700).open(path);
+    let mut file = file.map_err(failed("create", path))?;
+    let permissions = std::fs::Permissions::from_mode(mode);
+    let filled = file.write_all(bytes).and_then(|()| file.set_permissions(permissions)).and_then(|()| file.sync_all());
+    if let Err(error) = filled {
+        let _ = std::fs::remove_file(path);
+        return Err(failed("write", path)(error));
+    }
     sync_dir(parent(path))
 }
 
