@@ -1,1 +1,9 @@
-//! .
+//! Pannier's builder: packs a Django site once into a signed, reproducible release and publishes it.
+//!
+//! [`build`] holds the table of steps; each [`stages`] room does one of them. Nothing here prints or exits.
+
+pub mod environment;
+pub mod settings;
+pub mod stages;
+#[cfg(test)]
+mod testing;

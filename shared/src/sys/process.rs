@@ -67,11 +67,11 @@ pub fn program(program: impl AsRef<OsStr>) -> Command {
     command
 }
 
-/// The name a message gives a command: the program and at most three arguments.
+/// The name a message gives a command: the program and at most three arguments, up to one that is a whole script.
 pub fn name_of(command: &Command) -> String {
     let program = Path::new(command.get_program()).file_name().unwrap_or(command.get_program());
-    let words = std::iter::once(program).chain(command.get_args().take(3));
-    words.map(|word| word.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ")
+    let words = std::iter::once(program).chain(command.get_args().take(3)).map(|word| word.to_string_lossy());
+    words.take_while(|word| !word.contains('\n')).collect::<Vec<_>>().join(" ")
 }
 
 /// Runs a command to its end, keeps what it prints, and makes another status than 0 an error.

@@ -1,0 +1,213 @@
+//! `pannier.toml`: what a project says about how it is built. Every key is optional and can be given as a flag too.
+//!
+//! Reading ([`load`]) and parsing ([`parse`]) are two functions. Keys are checked by name before their types are, so
+//! that a misspelt key is answered with the one that was meant.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use pannier_shared::id::{self, AppName};
+use pannier_shared::sys::fs;
+use serde::{Deserialize, Serialize};
+
+/// The file's name, at the top of the project.
+pub const FILE: &str = "pannier.toml";
+
+/// A hand-written file; more than this is some other file.
+const LIMIT: u64 = 1024 * 1024;
+
+/// One layer of settings: the file, or the flags. [`Settings::over`] puts one on top of the other.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// The app's name.
+    pub app: Option<AppName>,
+    /// URL of the store to publish to.
+    pub store: Option<String>,
+    /// `DJANGO_SETTINGS_MODULE` for the release; else what manage.py sets, else wsgi.py.
+    pub settings: Option<String>,
+    /// Path of manage.py below the project; else it is searched.
+    pub manage: Option<String>,
+    /// The interpreter: a path, a command, or a version such as "3.12"; else `python3`.
+    pub python: Option<String>,
+    /// The file that lists the dependencies; else requirements.txt, else pyproject.toml.
+    pub requirements: Option<String>,
+    /// What to do about static files; else they are collected.
+    #[serde(rename = "static")]
+    pub static_files: Option<StaticFiles>,
+    /// Patterns of files to leave out of the release.
+    pub exclude: Vec<String>,
+    /// Patterns of files to pack although they look like keys, secrets or databases.
+    pub allow: Vec<String>,
+    /// The table `[build]`.
+    pub build: Build,
+}
+
+/// What to do about static files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StaticFiles {
+    /// Run collectstatic and put its output into the release.
+    Collect,
+    /// Leave static files alone: somebody else serves them, or they are committed where they are used.
+    None,
+}
+
+/// The table `[build]`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Build {
+    /// Placeholders for the variables that the settings module wants; never real secrets: a build needs none.
+    pub env: BTreeMap<String, String>,
+}
+
+/// Keys at the top of the file.
+const KEYS: &[&str] =
+    &["app", "store", "settings", "manage", "python", "requirements", "static", "exclude", "allow", "build"];
+
+/// Keys of the table `[build]`.
+const BUILD_KEYS: &[&str] = &["env"];
+
+/// A settings file that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The file system refused.
+    #[error(transparent)]
+    Fs(#[from] fs::Error),
+    /// It is not TOML, or a value is of another type.
+    #[error("`{file}` is not valid")]
+    Invalid {
+        /// The file.
+        file: String,
+        /// Where and why.
+        source: toml::de::Error,
+    },
+    /// It has a key that Pannier does not know.
+    #[error("`{file}` has the key `{key}`, which Pannier does not know{}", did_you_mean(.near))]
+    UnknownKey {
+        /// The file.
+        file: String,
+        /// The key with its table: "build.envs".
+        key: String,
+        /// The key that was probably meant.
+        near: Option<String>,
+    },
+}
+
+fn did_you_mean(near: &Option<String>) -> String {
+    near.as_ref().map(|name| format!("; did you mean `{name}`?")).unwrap_or_default()
+}
+
+/// Reads `pannier.toml` of a project; a project without one has the default settings.
+pub fn load(project: &Path) -> Result<Settings, Error> {
+    let path = project.join(FILE);
+    let text = fs::if_there(fs::read_text(&path, LIMIT))?;
+    text.map_or_else(|| Ok(Settings::default()), |text| parse(&text, FILE))
+}
+
+/// Parses the text of a settings file; `file` is its name for messages.
+pub fn parse(text: &str, file: &str) -> Result<Settings, Error> {
+    let invalid = |source| Error::Invalid { file: file.to_owned(), source };
+    let table: toml::Table = toml::from_str(text).map_err(invalid)?;
+    known_keys(&table, "", KEYS, file)?;
+    if let Some(toml::Value::Table(build)) = table.get("build") {
+        known_keys(build, "build.", BUILD_KEYS, file)?;
+    }
+    toml::from_str(text).map_err(invalid)
+}
+
+fn known_keys(table: &toml::Table, above: &str, known: &[&str], file: &str) -> Result<(), Error> {
+    let Some(key) = table.keys().find(|key| !known.contains(&key.as_str())) else { return Ok(()) };
+    let near = id::near(key, known.iter().copied()).first().map(|name| format!("{above}{name}"));
+    Err(Error::UnknownKey { file: file.to_owned(), key: format!("{above}{key}"), near })
+}
+
+impl Settings {
+    /// These settings on top of others: what is set here wins; lists and placeholders are joined.
+    pub fn over(self, below: Self) -> Self {
+        let joined = |mut below: Vec<String>, mut above: Vec<String>| {
+            below.append(&mut above);
+            below
+        };
+        let mut build = below.build;
+        build.env.extend(self.build.env);
+        Self {
+            app: self.app.or(below.app),
+            store: self.store.or(below.store),
+            settings: self.settings.or(below.settings),
+            manage: self.manage.or(below.manage),
+            python: self.python.or(below.python),
+            requirements: self.requirements.or(below.requirements),
+            static_files: self.static_files.or(below.static_files),
+            exclude: joined(below.exclude, self.exclude),
+            allow: joined(below.allow, self.allow),
+            build,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::told;
+
+    #[test]
+    fn every_key_is_read() {
+        let text = r#"
+            app = "polls"
+            store = "file:///srv/store"
+            settings = "polls.settings.production"
+            manage = "src/manage.py"
+            python = "3.12"
+            requirements = "requirements/production.txt"
+            static = "none"
+            exclude = ["docs"]
+            allow = ["tests/key.pem"]
+            [build.env]
+            SECRET_KEY = "placeholder"
+        "#;
+        let settings = parse(text, FILE).unwrap();
+        assert_eq!(settings.app.unwrap().as_str(), "polls");
+        assert_eq!(settings.static_files, Some(StaticFiles::None));
+        assert_eq!(settings.build.env["SECRET_KEY"], "placeholder");
+    }
+
+    #[test]
+    fn no_file_means_defaults() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(load(dir.path()).unwrap(), Settings::default());
+    }
+
+    #[test]
+    fn a_misspelt_key_is_answered_with_the_one_that_was_meant() {
+        let error = parse("setings = \"x\"", FILE).unwrap_err();
+        insta::assert_snapshot!(told(&error), @"`pannier.toml` has the key `setings`, which Pannier does not know; did you mean `settings`?");
+        let error = parse("[build.envs]\nA = \"1\"", FILE).unwrap_err();
+        insta::assert_snapshot!(told(&error), @"`pannier.toml` has the key `build.envs`, which Pannier does not know; did you mean `build.env`?");
+        let error = parse("colour = 1", FILE).unwrap_err();
+        insta::assert_snapshot!(told(&error), @"`pannier.toml` has the key `colour`, which Pannier does not know");
+    }
+
+    #[test]
+    fn a_value_of_the_wrong_type_is_shown_where_it_stands() {
+        let error = parse("app = \"polls\"\nstatic = \"maybe\"", FILE).unwrap_err();
+        insta::assert_snapshot!(told(&error), @r#"
+        `pannier.toml` is not valid
+        caused by: TOML parse error at line 2, column 10
+          |
+        2 | static = "maybe"
+          |          ^^^^^^^
+        unknown variant `maybe`, expected `collect` or `none`
+        "#);
+    }
+
+    #[test]
+    fn flags_go_over_the_file() {
+        let file = parse("settings = \"a\"\npython = \"3.11\"\nexclude = [\"docs\"]", FILE).unwrap();
+        let flags = Settings { settings: Some("b".into()), exclude: vec!["tests".into()], ..Settings::default() };
+        let both = flags.over(file);
+        assert_eq!(both.settings.as_deref(), Some("b"));
+        assert_eq!(both.python.as_deref(), Some("3.11"));
+        assert_eq!(both.exclude, ["docs", "tests"]);
+    }
+}

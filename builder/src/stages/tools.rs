@@ -1,0 +1,194 @@
+//! Tools: uv, which resolves and installs, and pip, which downloads and builds.
+//!
+//! Two builds by the same Pannier must give the same bytes, and uv's version is visible in what it installs (console
+//! scripts, `INSTALLER`). So only the pinned version is taken from PATH; otherwise it is fetched once from the package
+//! index into the cache, into a virtual environment that brings a pip along. `PANNIER_UV` overrides, with a warning.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use pannier_shared::digest::Digest;
+use pannier_shared::event::{Event, Sink};
+use pannier_shared::sys::{fs, process};
+
+use super::interpreter::Interpreter;
+use crate::environment::Ambient;
+
+/// The uv that builds are made with.
+pub const UV_VERSION: &str = "0.13.8";
+
+/// Asking a tool for its version.
+const ASK: Duration = Duration::from_secs(60);
+
+/// Making a virtual environment and fetching 20 MB on a slow line.
+const FETCH: Duration = Duration::from_secs(600);
+
+/// The programs that handle packages.
+#[derive(Debug, Clone)]
+pub struct Tools {
+    env: Ambient,
+    uv: OsString,
+    /// The Python that runs `-m pip`: the same version and ABI as the release's.
+    pip: PathBuf,
+    /// Where wheels built from source are kept.
+    pub built: PathBuf,
+}
+
+/// Tools that cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The file system refused.
+    #[error(transparent)]
+    Fs(#[from] fs::Error),
+    /// What `PANNIER_UV` names does not run.
+    #[error("`{}`, named by `PANNIER_UV`, does not run", .uv.display())]
+    Configured {
+        /// The program.
+        uv: PathBuf,
+        /// Why.
+        source: process::Error,
+    },
+    /// The virtual environment for the tools could not be made.
+    #[error("failed to make a virtual environment for uv and pip with `{}`", .python.display())]
+    Venv {
+        /// The interpreter.
+        python: PathBuf,
+        /// Why.
+        source: process::Error,
+    },
+    /// The package index did not give uv.
+    #[error("failed to fetch uv {UV_VERSION} from the package index")]
+    Fetch(#[source] process::Error),
+    /// There is no place for a cache.
+    #[error("there is no folder for the cache: neither `HOME` nor `XDG_CACHE_HOME` is set")]
+    NoCache,
+}
+
+impl Error {
+    /// What to do about it, where that can be said.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Venv { .. } => Some("on Debian and Ubuntu: `apt-get install python3-venv`".to_owned()),
+            Self::Fetch(_) => Some(format!(
+                "put uv {UV_VERSION} on PATH, or name it with `PANNIER_UV`; an own index is configured as for pip"
+            )),
+            _ => None,
+        }
+    }
+}
+
+/// Finds the tools, or fetches them.
+pub fn find(python: &Interpreter, env: &Ambient, sink: &dyn Sink) -> Result<Tools, Error> {
+    let cache = env.cache().ok_or(Error::NoCache)?;
+    let built = cache.join("built-wheels").join(&python.abi);
+    let toolbox = cache.join("tools").join(toolbox_name(python));
+    let uv = match env.get("PANNIER_UV") {
+        Some(uv) => Some(configured(Path::new(uv), env, sink)?),
+        None => on_path(env),
+    };
+    let pip = has_pip(&python.executable, env).then(|| python.executable.clone());
+    let (uv, pip) = match (uv, pip) {
+        (Some(uv), Some(pip)) => (uv, pip),
+        (uv, pip) => {
+            fetch(python, &toolbox, env)?;
+            let own = || toolbox.join("bin/uv").into_os_string();
+            (uv.unwrap_or_else(own), pip.unwrap_or_else(|| toolbox.join("bin/python")))
+        }
+    };
+    Ok(Tools { env: env.clone(), uv, pip, built })
+}
+
+impl Tools {
+    /// uv, with the network and its configuration.
+    pub fn uv(&self) -> Command {
+        let mut uv = self.env.fetching(&self.uv);
+        uv.args(["--no-progress", "--color", "never", "--no-python-downloads"]);
+        uv
+    }
+
+    /// uv for work on local files: no network, and no configuration of the caller that could change the result.
+    pub fn uv_offline(&self) -> Command {
+        let mut uv = self.env.local(&self.uv);
+        uv.args(["--no-progress", "--color", "never", "--no-python-downloads", "--no-config", "--offline"]);
+        uv
+    }
+
+    /// pip, with the network and its configuration.
+    pub fn pip(&self) -> Command {
+        let mut pip = self.env.fetching(&self.pip);
+        pip.args(["-m", "pip", "--no-input", "--disable-pip-version-check"]);
+        pip
+    }
+}
+
+/// One toolbox per uv version and interpreter: a pip downloads for the interpreter that runs it.
+fn toolbox_name(python: &Interpreter) -> String {
+    let whose = Digest::of(python.executable.as_os_str().as_encoded_bytes()).to_string();
+    format!("uv-{UV_VERSION}-python-{}-{}", python.version, &whose[..8])
+}
+
+fn configured(uv: &Path, env: &Ambient, sink: &dyn Sink) -> Result<OsString, Error> {
+    let failed = |source| Error::Configured { uv: uv.to_owned(), source };
+    let printed = process::run(env.local(uv).arg("--version"), ASK).map_err(failed)?;
+    let version = version_in(&String::from_utf8_lossy(&printed.stdout)).unwrap_or_default();
+    if version != UV_VERSION {
+        let text =
+            format!("`PANNIER_UV` is uv {version}; only builds with uv {UV_VERSION} give the same bytes everywhere");
+        sink.emit(Event::Warning { text });
+    }
+    Ok(uv.as_os_str().to_owned())
+}
+
+fn on_path(env: &Ambient) -> Option<OsString> {
+    let printed = process::run(env.local("uv").arg("--version"), ASK).ok()?;
+    let version = version_in(&String::from_utf8_lossy(&printed.stdout))?;
+    (version == UV_VERSION).then(|| OsString::from("uv"))
+}
+
+/// The version in "uv 0.13.8 (abc 2026-01-01)".
+fn version_in(printed: &str) -> Option<String> {
+    printed.strip_prefix("uv ")?.split_whitespace().next().map(str::to_owned)
+}
+
+fn has_pip(python: &Path, env: &Ambient) -> bool {
+    process::run(env.local(python).args(["-m", "pip", "--version"]), ASK).is_ok()
+}
+
+/// Makes the toolbox under a temporary name and renames it, so that it is there whole or not at all. Nothing in it
+/// that is used (`bin/uv`, `bin/python -m pip`) knows its own path.
+fn fetch(python: &Interpreter, toolbox: &Path, env: &Ambient) -> Result<(), Error> {
+    if fs::exists(toolbox) {
+        return Ok(());
+    }
+    let making = toolbox.with_file_name(format!(".making-{}", fs::random_name()));
+    fs::create_dir_all(&making)?;
+    let made = fill(python, &making, env).and_then(|()| match fs::rename(&making, toolbox) {
+        // Another build was faster; its toolbox is as good.
+        Err(_) if fs::exists(toolbox) => Ok(()),
+        renamed => Ok(renamed?),
+    });
+    fs::remove_tree(&making)?;
+    made
+}
+
+fn fill(python: &Interpreter, toolbox: &Path, env: &Ambient) -> Result<(), Error> {
+    let venv = process::run(env.local(&python.executable).args(["-m", "venv"]).arg(toolbox), FETCH);
+    venv.map_err(|source| Error::Venv { python: python.executable.clone(), source })?;
+    let mut pip = env.fetching(toolbox.join("bin/python"));
+    pip.args(["-m", "pip", "install", "--quiet", "--only-binary", ":all:"]).arg(format!("uv=={UV_VERSION}"));
+    process::run(&mut pip, FETCH).map_err(Error::Fetch)?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_version_is_read_from_what_uv_prints() {
+        assert_eq!(version_in("uv 0.13.8 (x86_64-unknown-linux-gnu)\n").as_deref(), Some("0.13.8"));
+        assert_eq!(version_in("uvx 1\n"), None);
+    }
+}
