@@ -133,6 +133,25 @@ pub enum Refusal {
     Spelling,
 }
 
+impl VerifyError {
+    /// What a person may do about it.
+    pub fn hint(&self) -> Option<String> {
+        match &*self.why {
+            Refusal::UnknownKey { origin, .. } => Some(format!(
+                "if `pannier keys show` gives this fingerprint for a key you trust, put its line into `{origin}`"
+            )),
+            Refusal::NotForNamespace { wanted, .. } => Some(format!(
+                "if this key may sign such documents, add `{wanted}` to its `namespaces` in the trust file"
+            )),
+            Refusal::NotValidNow { .. } => {
+                Some("check this machine's clock, or sign again with a valid key".to_owned())
+            }
+            Refusal::NewerFormat { .. } => Some("install a newer Pannier on this machine".to_owned()),
+            _ => None,
+        }
+    }
+}
+
 fn listed(names: &[String]) -> String {
     names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
 }

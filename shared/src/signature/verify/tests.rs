@@ -214,6 +214,7 @@ fn too_large_a_document_is_refused_unread_and_never_made() {
 fn a_newer_document_says_so_whatever_else_is_in_it() {
     let key = key();
     let refused = refusal(&signed_text("{\"format\": 2, \"unheard_of\": []}\n", &key), &trusting_channels(&key));
+    assert!(VerifyError { document: "", why: Box::new(Refusal::NewerFormat { found: 2 }) }.hint().is_some());
     insta::assert_snapshot!(refused, @"it has format 2, but this Pannier reads format 1: it was written by a newer Pannier");
 }
 
