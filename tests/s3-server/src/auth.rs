@@ -1,0 +1,47 @@
+//! Who may ask: one pair of keys, with an optional session token.
+
+use s3s::access::{S3Access, S3AccessContext};
+use s3s::auth::{S3Auth, SecretKey};
+use s3s::{S3Result, s3_error};
+
+/// The header or query parameter that carries a session token.
+const TOKEN: &str = "x-amz-security-token";
+
+#[derive(Debug, Clone)]
+pub(crate) struct Keys {
+    pub(crate) access_key: String,
+    pub(crate) secret_key: String,
+    pub(crate) session_token: Option<String>,
+}
+
+#[async_trait::async_trait]
+impl S3Auth for Keys {
+    async fn get_secret_key(&self, access_key: &str) -> S3Result<SecretKey> {
+        if access_key == self.access_key {
+            return Ok(SecretKey::from(self.secret_key.as_str()));
+        }
+        Err(s3_error!(InvalidAccessKeyId, "The AWS Access Key Id you provided does not exist in our records."))
+    }
+}
+
+#[async_trait::async_trait]
+impl S3Access for Keys {
+    async fn check(&self, cx: &mut S3AccessContext<'_>) -> S3Result<()> {
+        if cx.credentials().is_none() {
+            return Err(s3_error!(AccessDenied, "Access Denied"));
+        }
+        if self.session_token.is_some() && given_token(cx) != self.session_token {
+            return Err(s3_error!(InvalidToken, "The provided token is malformed or otherwise invalid."));
+        }
+        Ok(())
+    }
+}
+
+fn given_token(cx: &S3AccessContext<'_>) -> Option<String> {
+    if let Some(header) = cx.headers().get(TOKEN) {
+        return header.to_str().ok().map(str::to_owned);
+    }
+    let pairs = cx.uri().query().unwrap_or_default().split('&').filter_map(|pair| pair.split_once('='));
+    let value = pairs.into_iter().find(|(name, _)| name.eq_ignore_ascii_case(TOKEN))?.1;
+    Some(percent_encoding::percent_decode_str(value).decode_utf8_lossy().into_owned())
+}
