@@ -245,6 +245,34 @@ pub fn copy(from: &Path, to: &Path) -> Result<u64> {
     std::fs::copy(from, to).map_err(failed("copy", from))
 }
 
+/// Appends bytes `offset .. offset + length` of `file` to `out`; fewer where the file ends. Says how many.
+pub fn read_range(file: &File, path: &Path, offset: u64, length: u64, out: &mut Vec<u8>) -> Result<u64> {
+    let read = Tail { file, at: offset }.take(length).read_to_end(out);
+    read.map(|n| n as u64).map_err(failed("read", path))
+}
+
+/// Reads a file from an offset on, without moving its cursor, so that threads can share it.
+#[derive(Debug)]
+pub struct Tail<'a> {
+    file: &'a File,
+    at: u64,
+}
+
+impl<'a> Tail<'a> {
+    /// Starts at byte `at`.
+    pub fn new(file: &'a File, at: u64) -> Self {
+        Self { file, at }
+    }
+}
+
+impl Read for Tail<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let n = std::os::unix::fs::FileExt::read_at(self.file, buffer, self.at)?;
+        self.at += n as u64;
+        Ok(n)
+    }
+}
+
 /// Free room on the file system that holds a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Room {

@@ -1,0 +1,442 @@
+//! Reading: from a signed statement to proven bytes, link by link. Nothing here fetches or writes; callers bring the
+//! bytes of the ranges they are told, and get back only what was proven.
+//!
+//! ```text
+//! Artifact (signed) -> tail_range  -> Outline::open(tail)       root and footer are proven
+//!                      tables_range -> Outline::tables(bytes)    each table is proven; the tree passes the policy
+//!                      Contents    -> Contents::open_frame(..)   a frame is proven, decoded, its headers compared
+//! ```
+//!
+//! Every byte of an artifact is accounted for: frames lie without gaps from byte 0, tables behind them, then the root,
+//! then the footer at the end of the file.
+
+use std::ops::Range;
+
+use super::frame::{self, MAX_FRAME};
+use super::layout::{self, BadCut, Piece};
+use super::policy::{self, Refused};
+use super::toc::{self, FileRow, FrameRow, Group, LinkRow, Root, Table};
+use super::{COMPLETE, COMPLETE_TEXT, footer};
+use crate::digest::Digest;
+use crate::statement::Artifact;
+
+/// What is wrong with an archive, and where.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The statement describes no possible archive.
+    #[error("the statement describes an impossible archive: {0}")]
+    Statement(&'static str),
+    /// The caller brought another number of bytes than asked for.
+    #[error("expected {expected} bytes of the {part}, found {found}")]
+    Short {
+        /// Which part.
+        part: &'static str,
+        /// How many it should have.
+        expected: u64,
+        /// How many came.
+        found: u64,
+    },
+    /// The footer's bytes are wrong.
+    #[error("the footer is damaged")]
+    Footer,
+    /// The 8 bytes in front of the root or a table are wrong.
+    #[error("the frame header in front of the {part} is damaged")]
+    Skippable {
+        /// Which part.
+        part: String,
+    },
+    /// A digest is wrong.
+    #[error("the {part} is damaged: expected sha256 {expected}, found {found}")]
+    Digest {
+        /// Which part.
+        part: String,
+        /// From the part above it in the chain.
+        expected: Digest,
+        /// Of the bytes that came.
+        found: Digest,
+    },
+    /// A table was proven but cannot be read.
+    #[error("the {part} cannot be read")]
+    Table {
+        /// Which part.
+        part: String,
+        /// Why.
+        #[source]
+        source: toc::Error,
+    },
+    /// The tables contradict each other or the statement.
+    #[error("the table of contents contradicts itself: {0}")]
+    Contradiction(String),
+    /// The frames of a group do not fit its entries.
+    #[error("the table of group `{group}` contradicts itself")]
+    Cut {
+        /// Which group.
+        group: String,
+        /// Why.
+        #[source]
+        source: BadCut,
+    },
+    /// The tree holds something a release may not hold.
+    #[error(transparent)]
+    Refused(#[from] Refused),
+    /// A frame was proven but cannot be decoded.
+    #[error("{part} cannot be decoded")]
+    Frame {
+        /// Which frame.
+        part: String,
+        /// Why.
+        #[source]
+        source: frame::Error,
+    },
+    /// The tar stream is not the one the table describes.
+    #[error("{part} does not hold what the table of contents says: the header or padding of `{path}` differs")]
+    Stream {
+        /// Which frame.
+        part: String,
+        /// The entry it is about.
+        path: String,
+    },
+}
+
+type Result<T> = std::result::Result<T, Error>;
+
+/// The bytes that hold root and footer: from the skippable header before the root to the end of the file.
+pub fn tail_range(artifact: &Artifact) -> Result<Range<u64>> {
+    let toc = &artifact.toc;
+    if toc.length == 0 || toc.length > toc::MAX_ROOT {
+        return Err(Error::Statement("the length of its table of contents"));
+    }
+    let start = toc.offset.checked_sub(footer::SKIPPABLE_HEADER);
+    let end = toc.offset.checked_add(toc.length).and_then(|end| end.checked_add(footer::FOOTER_FRAME));
+    match (start, end) {
+        (Some(start), Some(end)) if end == artifact.size => Ok(start..end),
+        _ => Err(Error::Statement("its table of contents does not lie at its end")),
+    }
+}
+
+/// A proven root: which groups there are and where everything lies.
+#[derive(Debug, Clone)]
+pub struct Outline {
+    artifact: Artifact,
+    root: Root,
+    /// Where each group's frames begin.
+    data: Vec<u64>,
+    /// Where each group's compressed table lies.
+    tables: Vec<Range<u64>>,
+}
+
+impl Outline {
+    /// Proves the root and the footer; `tail` are the bytes of [`tail_range`].
+    pub fn open(artifact: &Artifact, tail: &[u8]) -> Result<Self> {
+        let range = tail_range(artifact)?;
+        expect_length("end", range.end - range.start, tail)?;
+        let (rest, footer_bytes) = tail.split_at(tail.len() - footer::FOOTER_FRAME as usize);
+        if footer_bytes != footer::encode(&artifact.toc) {
+            return Err(Error::Footer);
+        }
+        let bytes = skip_header(rest, || "table of contents".to_owned())?;
+        prove(bytes, &artifact.toc.sha256, || "table of contents".to_owned())?;
+        let part = "table of contents".to_owned();
+        let root = toc::decode_root(bytes).map_err(|source| Error::Table { part, source })?;
+        Self::place(artifact.clone(), root, range.start)
+    }
+
+    /// Works out where everything lies, and that it fills the file up to the root.
+    fn place(artifact: Artifact, root: Root, end: u64) -> Result<Self> {
+        let contradiction = |what: &str| Err(Error::Contradiction(what.to_owned()));
+        if root.groups.is_empty() || root.groups.len() > toc::MAX_GROUPS {
+            return contradiction("it has no groups or too many");
+        }
+        if !root.groups.is_sorted_by(|a, b| a.group() < b.group()) {
+            return contradiction("its groups are not in order");
+        }
+        let mut at = 0u64;
+        let mut data = Vec::with_capacity(root.groups.len());
+        for row in &root.groups {
+            data.push(at);
+            at = at.saturating_add(row.length);
+        }
+        let mut tables = Vec::with_capacity(root.groups.len());
+        for row in &root.groups {
+            let start = at.saturating_add(footer::SKIPPABLE_HEADER);
+            at = start.saturating_add(row.table.length);
+            tables.push(start..at);
+        }
+        if at != end {
+            return contradiction("its groups and tables do not fill the file");
+        }
+        Ok(Self { artifact, root, data, tables })
+    }
+
+    /// The root.
+    pub fn root(&self) -> &Root {
+        &self.root
+    }
+
+    /// The bytes that hold all tables, with the skippable header in front of each.
+    pub fn tables_range(&self) -> Range<u64> {
+        let first = self.tables.first().map_or(0, |range| range.start - footer::SKIPPABLE_HEADER);
+        first..self.tables.last().map_or(first, |range| range.end)
+    }
+
+    /// The bytes of one group's table, with the skippable header in front of it.
+    pub fn table_range(&self, group: usize) -> Range<u64> {
+        let range = &self.tables[group];
+        range.start - footer::SKIPPABLE_HEADER..range.end
+    }
+
+    /// Proves and reads one group's table; `bytes` are those of [`Self::table_range`].
+    pub fn table(&self, group: usize, bytes: &[u8]) -> Result<Table> {
+        let row = &self.root.groups[group];
+        let part = || format!("table of group `{}`", name(&row.group()));
+        let range = self.table_range(group);
+        expect_length("table", range.end - range.start, bytes)?;
+        let bytes = skip_header(bytes, part)?;
+        prove(bytes, &row.table.sha256, part)?;
+        toc::decode_table(bytes, row.table.plain).map_err(|source| Error::Table { part: part(), source })
+    }
+
+    /// Proves and reads all tables at once; `bytes` are those of [`Self::tables_range`].
+    pub fn tables(&self, bytes: &[u8]) -> Result<Vec<Table>> {
+        let all = self.tables_range();
+        expect_length("tables", all.end - all.start, bytes)?;
+        let part = |group: usize| {
+            let range = self.table_range(group);
+            &bytes[(range.start - all.start) as usize..(range.end - all.start) as usize]
+        };
+        (0..self.root.groups.len()).map(|group| self.table(group, part(group))).collect()
+    }
+
+    /// Joins proven tables to the whole tree, checks it against the policy and against the statement.
+    pub fn contents(self, tables: Vec<Table>) -> Result<Contents> {
+        policy::check_tree(tables.iter().flat_map(Table::kinds))?;
+        check_counts(&self.artifact, &tables)?;
+        check_complete(&tables)?;
+        let mut frames = Vec::new();
+        for (group, table) in tables.iter().enumerate() {
+            let row = &self.root.groups[group];
+            let cut = |source| Error::Cut { group: name(&row.group()), source };
+            let lengths = table.frames.iter().map(|frame| frame.plain);
+            let pieces = layout::slice(table, row.class, lengths).map_err(cut)?;
+            place_frames(group, self.data[group], row.length, &table.frames, pieces, &mut frames)?;
+        }
+        Ok(Contents { outline: self, tables, frames })
+    }
+}
+
+fn check_counts(artifact: &Artifact, tables: &[Table]) -> Result<()> {
+    let entries: u64 = tables.iter().map(|table| table.entries() as u64).sum();
+    let unpacked = tables.iter().flat_map(|table| &table.files).fold(0u64, |sum, file| sum.saturating_add(file.size));
+    if (entries, unpacked) == (artifact.entries, artifact.unpacked) {
+        return Ok(());
+    }
+    Err(Error::Contradiction(format!(
+        "the statement says {} entries with {} bytes, the tables {entries} with {unpacked}",
+        artifact.entries, artifact.unpacked
+    )))
+}
+
+fn check_complete(tables: &[Table]) -> Result<()> {
+    let last = tables.last();
+    let file = last.filter(|table| table.entries() == 1).and_then(|table| table.files.first());
+    match file {
+        Some(file) if file.path == COMPLETE && file.sha256 == Digest::of(COMPLETE_TEXT) => Ok(()),
+        _ => Err(Error::Contradiction(format!("its last entry is not `{COMPLETE}`"))),
+    }
+}
+
+fn place_frames(
+    group: usize,
+    start: u64,
+    length: u64,
+    rows: &[FrameRow],
+    pieces: Vec<Vec<Piece>>,
+    frames: &mut Vec<Frame>,
+) -> Result<()> {
+    let mut at = start;
+    for (row, pieces) in rows.iter().zip(pieces) {
+        let end = at.saturating_add(row.length);
+        if row.length > MAX_FRAME + 1024 * 1024 {
+            return Err(Error::Contradiction(format!("a frame has {} compressed bytes", row.length)));
+        }
+        frames.push(Frame {
+            group,
+            number: frames.len(),
+            range: at..end,
+            plain: row.plain,
+            sha256: row.sha256,
+            pieces,
+        });
+        at = end;
+    }
+    if at == start.saturating_add(length) {
+        Ok(())
+    } else {
+        Err(Error::Contradiction("the frames of a group do not fill it".to_owned()))
+    }
+}
+
+/// A whole, proven table of contents: the tree and the frames that hold it.
+#[derive(Debug, Clone)]
+pub struct Contents {
+    outline: Outline,
+    tables: Vec<Table>,
+    frames: Vec<Frame>,
+}
+
+/// One data frame: where it lies and what it holds.
+#[derive(Debug, Clone)]
+pub struct Frame {
+    /// Index of its group.
+    pub group: usize,
+    /// Its number in the archive, from 0.
+    pub number: usize,
+    /// Its bytes in the archive.
+    pub range: Range<u64>,
+    /// Its decompressed length.
+    pub plain: u64,
+    sha256: Digest,
+    pieces: Vec<Piece>,
+}
+
+/// A part of a file's content, proven.
+#[derive(Debug, Clone, Copy)]
+pub struct Body<'a> {
+    /// The file it belongs to.
+    pub file: &'a FileRow,
+    /// Its first byte within the file.
+    pub offset: u64,
+    /// The bytes.
+    pub bytes: &'a [u8],
+}
+
+impl Contents {
+    /// The proven root it was read from.
+    pub fn outline(&self) -> &Outline {
+        &self.outline
+    }
+
+    /// All folders, each after the one it lies in.
+    pub fn folders(&self) -> impl Iterator<Item = &str> {
+        self.tables.iter().flat_map(|table| &table.folders).map(String::as_str)
+    }
+
+    /// All regular files in archive order.
+    pub fn files(&self) -> impl Iterator<Item = &FileRow> {
+        self.tables.iter().flat_map(|table| &table.files)
+    }
+
+    /// All symlinks.
+    pub fn links(&self) -> impl Iterator<Item = &LinkRow> {
+        self.tables.iter().flat_map(|table| &table.links)
+    }
+
+    /// All frames in archive order, without gaps.
+    pub fn frames(&self) -> &[Frame] {
+        &self.frames
+    }
+
+    /// Proves a frame's bytes, decodes them, and compares every header and padding with the tables.
+    pub fn open_frame(&self, frame: &Frame, compressed: &[u8]) -> Result<OpenFrame<'_>> {
+        let part = || self.name_frame(frame);
+        prove(compressed, &frame.sha256, part)?;
+        let plain = frame::decode(compressed, frame.plain).map_err(|source| Error::Frame { part: part(), source })?;
+        let table = &self.tables[frame.group];
+        let mut at = 0;
+        let mut bodies = Vec::new();
+        for piece in &frame.pieces {
+            let (length, fixed) = expected(table, piece);
+            let bytes = &plain[at..at + length];
+            match piece {
+                Piece::Body { file, offset, .. } => bodies.push((*file, *offset, at..at + length)),
+                _ if !fixed_matches(&fixed, bytes) => return Err(self.stream_error(frame, piece, &bodies)),
+                _ => {}
+            }
+            at += length;
+        }
+        let empty = frame.pieces.iter().filter_map(|piece| empty_file(table, piece)).collect();
+        Ok(OpenFrame { table, plain, bodies, empty })
+    }
+
+    fn name_frame(&self, frame: &Frame) -> String {
+        format!("frame {} (group `{}`)", frame.number, name(&self.outline.root.groups[frame.group].group()))
+    }
+
+    fn stream_error(&self, frame: &Frame, piece: &Piece, bodies: &[(usize, u64, Range<usize>)]) -> Error {
+        let table = &self.tables[frame.group];
+        let path = match piece {
+            Piece::Header(layout::Row::Folder(at)) => table.folders[*at].clone(),
+            Piece::Header(layout::Row::File(at)) => table.files[*at].path.clone(),
+            Piece::Header(layout::Row::Link(at)) => table.links[*at].path.clone(),
+            _ => bodies.last().map_or_else(String::new, |(file, ..)| table.files[*file].path.clone()),
+        };
+        Error::Stream { part: self.name_frame(frame), path }
+    }
+}
+
+/// A proven and decoded frame.
+#[derive(Debug)]
+pub struct OpenFrame<'a> {
+    table: &'a Table,
+    plain: Vec<u8>,
+    bodies: Vec<(usize, u64, Range<usize>)>,
+    empty: Vec<usize>,
+}
+
+impl OpenFrame<'_> {
+    /// The parts of files in it, in order; an empty file is one part of no bytes.
+    pub fn bodies(&self) -> impl Iterator<Item = Body<'_>> {
+        let empty = self.empty.iter().map(|file| Body { file: &self.table.files[*file], offset: 0, bytes: &[] });
+        let bodies = self.bodies.iter().map(|(file, offset, range)| Body {
+            file: &self.table.files[*file],
+            offset: *offset,
+            bytes: &self.plain[range.clone()],
+        });
+        empty.chain(bodies)
+    }
+}
+
+fn empty_file(table: &Table, piece: &Piece) -> Option<usize> {
+    match piece {
+        Piece::Header(layout::Row::File(at)) if table.files[*at].size == 0 => Some(*at),
+        _ => None,
+    }
+}
+
+/// How long a piece is, and its bytes where they are fixed; zeros are not spelled out.
+fn expected(table: &Table, piece: &Piece) -> (usize, Vec<u8>) {
+    match piece {
+        Piece::Header(row) => {
+            let bytes = row.header(table).encode();
+            (bytes.len(), bytes)
+        }
+        Piece::Body { length, .. } | Piece::Zeros(length) => (*length as usize, Vec::new()),
+    }
+}
+
+fn fixed_matches(fixed: &[u8], bytes: &[u8]) -> bool {
+    if fixed.is_empty() { bytes.iter().all(|byte| *byte == 0) } else { fixed == bytes }
+}
+
+fn name(group: &Group) -> String {
+    let class = format!("{:?}", group.class).to_lowercase();
+    if group.name.is_empty() { class } else { format!("{class} {}", group.name) }
+}
+
+fn expect_length(part: &'static str, expected: u64, bytes: &[u8]) -> Result<()> {
+    let found = bytes.len() as u64;
+    if found == expected { Ok(()) } else { Err(Error::Short { part, expected, found }) }
+}
+
+/// Takes the skippable header off `bytes` after comparing it with the one such a content has.
+fn skip_header(bytes: &[u8], part: impl Fn() -> String) -> Result<&[u8]> {
+    let damaged = || Error::Skippable { part: part() };
+    let (header, content) = bytes.split_at_checked(footer::SKIPPABLE_HEADER as usize).ok_or_else(damaged)?;
+    let length = u32::try_from(content.len()).map_err(|_| damaged())?;
+    if header == footer::skippable_header(length) { Ok(content) } else { Err(damaged()) }
+}
+
+fn prove(bytes: &[u8], expected: &Digest, part: impl Fn() -> String) -> Result<()> {
+    let found = Digest::of(bytes);
+    if found == *expected { Ok(()) } else { Err(Error::Digest { part: part(), expected: *expected, found }) }
+}
