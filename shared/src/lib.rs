@@ -2,7 +2,7 @@
 //!
 //! The chain of proof runs through these rooms: [`signature`] makes a `Verified` statement, whose digest of the table
 //! of contents lets [`archive`] read that table, whose digests of the frames let it decode those. [`store`] brings the
-//! bytes and is believed in nothing.
+//! bytes and is believed in nothing; [`published`] joins the two: from the name of a release or channel to its proof.
 
 pub mod archive;
 pub mod digest;
@@ -10,6 +10,7 @@ pub mod event;
 pub mod exit;
 pub mod id;
 pub mod keys;
+pub mod published;
 pub mod report;
 pub mod signature;
 pub mod statement;
