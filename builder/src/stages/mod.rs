@@ -1,6 +1,13 @@
 //! The stages of a build, each a function from what the stages before it made to what it adds. None of them knows the
 //! table that puts them in order.
 
+pub mod bytecode;
+pub mod django;
 pub mod interpreter;
+pub mod requirements;
+pub mod scratch;
 pub mod source;
+pub mod static_files;
 pub mod tools;
+pub mod venv;
+pub mod wheels;

@@ -115,6 +115,11 @@ impl Tools {
         uv
     }
 
+    /// True when the caller set a variable.
+    pub fn is_set(&self, name: &str) -> bool {
+        self.env.get(name).is_some()
+    }
+
     /// pip, with the network and its configuration.
     pub fn pip(&self) -> Command {
         let mut pip = self.env.fetching(&self.pip);

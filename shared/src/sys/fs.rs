@@ -92,6 +92,11 @@ pub fn open(path: &Path) -> Result<File> {
     File::open(path).map_err(failed("open", path))
 }
 
+/// Opens an existing file for reading and writing.
+pub fn open_for_change(path: &Path) -> Result<File> {
+    OpenOptions::new().read(true).write(true).open(path).map_err(failed("open", path))
+}
+
 /// Creates a new file that must not exist yet, mode 0644 less the umask.
 pub fn create_new(path: &Path) -> Result<File> {
     OpenOptions::new().write(true).create_new(true).open(path).map_err(failed("create", path))

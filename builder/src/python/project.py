@@ -1,0 +1,133 @@
+"""Runs inside a scratch copy of the project: says what Django knows of it, or collects its static files.
+
+    project.py MANAGE_PY FALLBACK_SETTINGS ANSWER describe
+    project.py MANAGE_PY FALLBACK_SETTINGS ANSWER collect FOLDER
+
+The project's own manage.py runs first, as it always does, so that what it does to sys.path and the environment holds;
+only the command at its end is ours. The answer is one JSON object in the file ANSWER: standard output belongs to the
+project. A failure is an answer too, with the step that failed and the traceback.
+"""
+
+import json
+import os
+import runpy
+import sys
+import traceback
+
+
+def main():
+    manage, fallback, answer, task, *rest = sys.argv[1:]
+    sys.path[0] = os.path.dirname(manage)
+    sys.argv = [manage, "pannier"]
+    reached = []
+
+    def at_the_command(argv=None):
+        reached.append(True)
+        if fallback:
+            os.environ.setdefault("DJANGO_SETTINGS_MODULE", fallback)
+        write(answer, attempt(task, rest))
+
+    try:
+        from django.core import management
+    except ImportError:
+        return write(answer, failure("django"))
+    management.execute_from_command_line = at_the_command
+    try:
+        runpy.run_path(manage, run_name="__main__")
+    except SystemExit:
+        pass
+    except BaseException:
+        if not reached:
+            return write(answer, failure("manage.py"))
+        raise
+    if not reached:
+        write(answer, {"failed": "manage.py", "traceback": "manage.py did not call execute_from_command_line"})
+
+
+def write(path, answer):
+    with open(path, "w", encoding="utf-8") as file:
+        json.dump(answer, file)
+
+
+def failure(step):
+    return {"failed": step, "traceback": traceback.format_exc()}
+
+
+def attempt(task, rest):
+    if not os.environ.get("DJANGO_SETTINGS_MODULE"):
+        return {"failed": "no settings", "traceback": ""}
+    step = "settings"
+    try:
+        from django.conf import settings
+
+        settings.DEBUG
+        step = "apps"
+        import django
+
+        django.setup()
+        step = task
+        return describe(settings) if task == "describe" else collect(settings, *rest)
+    except BaseException:
+        return dict(failure(step), settings=os.environ["DJANGO_SETTINGS_MODULE"])
+
+
+def describe(settings):
+    module = os.environ["DJANGO_SETTINGS_MODULE"]
+    return {
+        "settings": module,
+        "debug": bool(settings.DEBUG),
+        "wsgi": callable_of(settings, "WSGI_APPLICATION", module, "wsgi"),
+        "asgi": callable_of(settings, "ASGI_APPLICATION", module, "asgi"),
+        "static_url": str(settings.STATIC_URL or ""),
+        "static": static(settings),
+    }
+
+
+def callable_of(settings, name, module, file):
+    """A setting such as "site.wsgi.application", else the file beside the settings package, as servers name it."""
+    dotted = getattr(settings, name, None)
+    if dotted and "." in dotted:
+        return ":".join(dotted.rsplit(".", 1))
+    top = module.split(".")[0]
+    package = getattr(sys.modules.get(top), "__path__", None)
+    if package and os.path.exists(os.path.join(list(package)[0], file + ".py")):
+        return "%s.%s:application" % (top, file)
+    return None
+
+
+def static(settings):
+    """Where and how collectstatic would write; None when the app is not installed."""
+    if "django.contrib.staticfiles" not in settings.INSTALLED_APPS:
+        return None
+    from django.contrib.staticfiles.storage import HashedFilesMixin, staticfiles_storage
+    from django.core.files.storage import FileSystemStorage
+
+    storage = staticfiles_storage
+    local = isinstance(storage, FileSystemStorage)
+    root = storage.location if local and settings.STATIC_ROOT or local and storage.base_location else None
+    kind = type(storage._wrapped)
+    return {
+        "backend": "%s.%s" % (kind.__module__, kind.__qualname__),
+        "local": local,
+        "root": os.path.realpath(root) if root else None,
+        "hashed": isinstance(storage, HashedFilesMixin),
+    }
+
+
+def collect(settings, folder):
+    """Collects into STATIC_ROOT, or, where that lies outside of the scratch copy, into FOLDER (else it is "")."""
+    if folder:
+        settings.STATIC_ROOT = folder
+    from django.contrib.staticfiles.storage import staticfiles_storage
+    from django.core.files.storage import FileSystemStorage
+    from django.core.management import call_command
+
+    # Finders list folders in the file system's order, and what is post-processed first, and so the manifest, follows it.
+    plain = FileSystemStorage.listdir
+    FileSystemStorage.listdir = lambda self, path: tuple(sorted(names) for names in plain(self, path))
+    os.makedirs(staticfiles_storage.location, exist_ok=True)
+    call_command("collectstatic", interactive=False, verbosity=0, ignore_patterns=["__pycache__"])
+    return {"root": os.path.realpath(staticfiles_storage.location)}
+
+
+main()

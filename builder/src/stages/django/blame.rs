@@ -1,0 +1,77 @@
+//! Which environment variable a settings module was probably missing, read from its traceback.
+
+/// What to write into pannier.toml, or what else to do, when the traceback says it.
+pub fn hint(traceback: &str) -> Option<String> {
+    if let Some(variable) = missing_variable(traceback) {
+        return Some(format!(
+            "the variable `{variable}` is probably missing; a build needs no secrets, so give it a placeholder in \
+             pannier.toml:\n\n[build.env]\n{variable} = \"only-for-the-build\""
+        ));
+    }
+    let module = last_line(traceback)?.strip_prefix("ModuleNotFoundError: No module named ")?;
+    Some(format!(
+        "if {module} is a dependency, add it to the requirements; if it is the project's own, it is not packed"
+    ))
+}
+
+/// The variable that the last line speaks of, in the words of `os.environ`, django-environ, decouple, environs and Django.
+fn missing_variable(traceback: &str) -> Option<&str> {
+    let line = last_line(traceback)?;
+    let (kind, said) = line.split_once(": ")?;
+    let speaks_of_environment = traceback.contains("environ") || traceback.contains("getenv");
+    match kind.rsplit('.').next()? {
+        "KeyError" if speaks_of_environment => Some(said.trim_matches(['\'', '"'])).filter(|name| is_variable(name)),
+        "ImproperlyConfigured" | "UndefinedValueError" | "EnvError" | "ValidationError" => {
+            said.split_whitespace().map(bare).find(|word| is_variable(word))
+        }
+        _ => None,
+    }
+}
+
+fn bare(word: &str) -> &str {
+    word.trim_matches(|c: char| !c.is_alphanumeric() && c != '_')
+}
+
+/// Upper-case, as variables are: `SECRET_KEY`, but neither `The` nor `URL`.
+fn is_variable(word: &str) -> bool {
+    let allowed = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
+    word.len() > 3 && word.starts_with(|c: char| c.is_ascii_uppercase()) && word.chars().all(allowed)
+}
+
+fn last_line(traceback: &str) -> Option<&str> {
+    traceback.lines().rev().map(str::trim).find(|line| !line.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_words_of_the_usual_libraries_are_understood() {
+        for (line, variable) in [
+            ("raise KeyError(key) from os.environ\nKeyError: 'DJANGO_SECRET_KEY'", Some("DJANGO_SECRET_KEY")),
+            (
+                "django.core.exceptions.ImproperlyConfigured: Set the DATABASE_URL environment variable",
+                Some("DATABASE_URL"),
+            ),
+            (
+                "decouple.UndefinedValueError: SECRET_KEY not found. Declare it as envvar or define a default value.",
+                Some("SECRET_KEY"),
+            ),
+            ("environs.exceptions.EnvError: Environment variable \"API_TOKEN\" not set", Some("API_TOKEN")),
+            (
+                "django.core.exceptions.ImproperlyConfigured: The SECRET_KEY setting must not be empty.",
+                Some("SECRET_KEY"),
+            ),
+            ("KeyError: 'default'", None),
+            ("ZeroDivisionError: division by zero", None),
+        ] {
+            assert_eq!(missing_variable(line), variable, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_missing_module_is_told_apart() {
+        insta::assert_snapshot!(hint("ModuleNotFoundError: No module named 'environ'").unwrap(), @"if 'environ' is a dependency, add it to the requirements; if it is the project's own, it is not packed");
+    }
+}

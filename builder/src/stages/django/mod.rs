@@ -1,0 +1,224 @@
+//! Django: what the project says of itself when its settings are loaded, without a database and without secrets.
+
+use pannier_shared::event::{Event, Sink};
+use pannier_shared::statement;
+use pannier_shared::sys::{fs, process};
+use serde::Deserialize;
+
+use super::scratch::{self, Scratch};
+
+mod blame;
+
+/// A settings file or wsgi.py is written by hand.
+const TEXT_LIMIT: u64 = 1024 * 1024;
+
+/// What Django said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Project {
+    /// For the statement.
+    pub django: statement::Django,
+    /// How static files are stored; `None` when `django.contrib.staticfiles` is not installed.
+    pub statics: Option<Static>,
+}
+
+/// The static files' storage.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Static {
+    /// Its class.
+    pub backend: String,
+    /// True when it keeps files in a folder.
+    pub local: bool,
+    /// That folder, absolute; `None` when `STATIC_ROOT` is not set.
+    pub root: Option<String>,
+    /// True when it gives files hashed names.
+    pub hashed: bool,
+}
+
+/// A project that Django cannot load.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The scratch copy failed.
+    #[error(transparent)]
+    Scratch(#[from] scratch::Error),
+    /// Nothing names the settings module.
+    #[error("no settings module is known: neither manage.py nor wsgi.py sets `DJANGO_SETTINGS_MODULE`")]
+    NoSettings,
+    /// Django is not among the dependencies.
+    #[error("Django is not among the project's dependencies")]
+    NoDjango,
+    /// manage.py does not come to its command.
+    #[error("manage.py failed before its command{}", process::last_lines(.traceback))]
+    Manage {
+        /// What Python said.
+        traceback: String,
+    },
+    /// The settings module, or an app that it installs, fails to import.
+    #[error("{what} `{settings}` fail{} to load{}", if *.what == Phase::Settings { "s" } else { "" }, process::last_lines(.traceback))]
+    Import {
+        /// What was being loaded.
+        what: Phase,
+        /// The settings module.
+        settings: String,
+        /// What Python said.
+        traceback: String,
+    },
+    /// The description could not be made from loaded settings.
+    #[error("Django cannot say how `{settings}` is set up{}", process::last_lines(.traceback))]
+    Describe {
+        /// The settings module.
+        settings: String,
+        /// What Python said.
+        traceback: String,
+    },
+}
+
+/// How far loading came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// The settings module itself.
+    Settings,
+    /// The apps it lists.
+    Apps,
+}
+
+impl std::fmt::Display for Phase {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Settings => "the settings module",
+            Self::Apps => "the apps that are installed by",
+        })
+    }
+}
+
+impl Error {
+    /// What to do about it, where that can be said.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::NoSettings => Some("name it in pannier.toml: `settings = \"mysite.settings\"`".to_owned()),
+            Self::NoDjango => Some("add `Django` to the requirements".to_owned()),
+            Self::Import { traceback, .. } | Self::Manage { traceback } => blame::hint(traceback),
+            _ => None,
+        }
+    }
+}
+
+/// The script's answer; a failure has only the first three.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Answer {
+    failed: Option<String>,
+    traceback: String,
+    settings: String,
+    debug: bool,
+    wsgi: Option<String>,
+    asgi: Option<String>,
+    static_url: String,
+    #[serde(rename = "static")]
+    statics: Option<Static>,
+}
+
+/// Loads the project and asks.
+pub fn describe(scratch: &Scratch, folder: &str, sink: &dyn Sink) -> Result<Project, Error> {
+    let fallback = settings_in_wsgi(scratch, folder);
+    let answer: Answer = scratch.ask(fallback.as_deref(), &["describe"])?;
+    let answer = judge(answer)?;
+    if answer.debug {
+        sink.emit(Event::Warning { text: debug_warning(scratch, folder, &answer.settings) });
+    }
+    let folder = if folder.is_empty() { "." } else { folder };
+    let django = statement::Django {
+        settings: answer.settings,
+        folder: folder.to_owned(),
+        wsgi: answer.wsgi,
+        asgi: answer.asgi,
+        static_url: answer.static_url,
+        static_hashed: answer.statics.as_ref().is_some_and(|statics| statics.hashed),
+    };
+    Ok(Project { django, statics: answer.statics })
+}
+
+fn judge(answer: Answer) -> Result<Answer, Error> {
+    let Some(step) = answer.failed.clone() else { return Ok(answer) };
+    let Answer { settings, traceback, .. } = answer;
+    Err(match step.as_str() {
+        "no settings" => Error::NoSettings,
+        "django" => Error::NoDjango,
+        "manage.py" => Error::Manage { traceback },
+        "settings" => Error::Import { what: Phase::Settings, settings, traceback },
+        "apps" => Error::Import { what: Phase::Apps, settings, traceback },
+        _ => Error::Describe { settings, traceback },
+    })
+}
+
+/// `DJANGO_SETTINGS_MODULE` as the first wsgi.py one folder below manage.py sets it.
+fn settings_in_wsgi(scratch: &Scratch, folder: &str) -> Option<String> {
+    let top = scratch.app.join(folder);
+    let packages = fs::list(&top).ok()?;
+    let texts = packages.iter().filter_map(|name| fs::read_text(&top.join(name).join("wsgi.py"), TEXT_LIMIT).ok());
+    texts.filter_map(|text| settings_literal(&text)).next()
+}
+
+/// The module in `os.environ.setdefault("DJANGO_SETTINGS_MODULE", "mysite.settings")`, or assigned.
+fn settings_literal(text: &str) -> Option<String> {
+    let (_, after) = text.split_once("DJANGO_SETTINGS_MODULE")?;
+    let value = after.trim_start_matches(['"', '\'', ']', ',', ' ', '=', '\n']);
+    let quote = after[..after.len() - value.len()].chars().last().filter(|c| matches!(c, '"' | '\''))?;
+    let module = value.split(quote).next()?;
+    let is_name = !module.is_empty() && module.chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | '.'));
+    is_name.then(|| module.to_owned())
+}
+
+fn debug_warning(scratch: &Scratch, folder: &str, settings: &str) -> String {
+    let other = settings.rsplit_once('.').map(|(package, _)| format!("{package}.production"));
+    let file = |module: &String| scratch.app.join(folder).join(module.replace('.', "/")).with_extension("py");
+    let instead = other.filter(|module| fs::exists(&file(module)));
+    let instead =
+        instead.map(|module| format!("; for the one in production: `settings = \"{module}\"` in pannier.toml"));
+    format!("`{settings}` has DEBUG switched on: pages show their source on errors{}", instead.unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::told;
+
+    #[test]
+    fn the_settings_module_is_read_from_wsgi_py() {
+        let found = |text: &str| settings_literal(text);
+        assert_eq!(
+            found("os.environ.setdefault(\"DJANGO_SETTINGS_MODULE\", \"a.settings\")").as_deref(),
+            Some("a.settings")
+        );
+        assert_eq!(found("os.environ['DJANGO_SETTINGS_MODULE'] = 'a.b'").as_deref(), Some("a.b"));
+        assert_eq!(found("os.environ.setdefault(\n  'DJANGO_SETTINGS_MODULE',\n  'a')").as_deref(), Some("a"));
+        assert_eq!(found("os.environ.setdefault('DJANGO_SETTINGS_MODULE', NAME)"), None);
+        assert_eq!(found("nothing"), None);
+    }
+
+    #[test]
+    fn a_settings_module_that_fails_shows_its_last_lines_and_the_missing_variable() {
+        let traceback = "Traceback (most recent call last):\n  File \"x\", line 1\n    os.environ[\"SECRET_KEY\"]\n  \
+                         File \"<frozen os>\", line 679, in __getitem__\nKeyError: 'SECRET_KEY'\n";
+        let answer = Answer {
+            failed: Some("settings".to_owned()),
+            traceback: traceback.to_owned(),
+            settings: "site.settings".to_owned(),
+            ..Answer::default()
+        };
+        let error = judge(answer).unwrap_err();
+        insta::assert_snapshot!(told(&error), @r#"
+        the settings module `site.settings` fails to load
+          | Traceback (most recent call last):
+          |   File "x", line 1
+          |     os.environ["SECRET_KEY"]
+          |   File "<frozen os>", line 679, in __getitem__
+          | KeyError: 'SECRET_KEY'
+        "#);
+        insta::assert_snapshot!(error.hint().unwrap(), @r#"
+        the variable `SECRET_KEY` is probably missing; a build needs no secrets, so give it a placeholder in pannier.toml:
+
+        [build.env]
+        SECRET_KEY = "only-for-the-build"
+        "#);
+    }
+}

@@ -1,0 +1,168 @@
+//! The virtual environment: installed from the wheels alone, then freed of everything that knows where it was made.
+//!
+//! `pyvenv.cfg` has no `home` key, so the interpreter behind `bin/python` finds its own library and the environment can
+//! be moved; console scripts start `python` from their own folder. While the build runs, `bin/python` is a link to the
+//! build machine's interpreter; [`seal`] removes it, because with a system interpreter the node makes that link.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use pannier_shared::event::{Event, Sink};
+use pannier_shared::sys::{fs, process};
+
+use super::interpreter::Interpreter;
+use super::tools::Tools;
+
+mod checks;
+pub mod record;
+
+/// Unpacking some hundred wheels on a slow disk.
+const LIMIT: Duration = Duration::from_secs(900);
+
+/// The whole of `pyvenv.cfg`. An empty file would let the base's site-packages in, a `home` would be wrong elsewhere.
+const PYVENV_CFG: &[u8] = b"include-system-site-packages = false\n";
+
+/// What uv puts at the top that serves a workstation only.
+const TOP_LEFTOVERS: &[&str] = &[".lock", ".gitignore", "CACHEDIR.TAG"];
+
+/// What uv writes into every `.dist-info` that holds this machine's times and paths.
+const DIST_LEFTOVERS: &[&str] = &["uv_cache.json", "direct_url.json"];
+
+/// The most bytes a RECORD may have: 64 MiB are some 600,000 files.
+const RECORD_LIMIT: u64 = 64 * 1024 * 1024;
+
+/// A finished environment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Venv {
+    /// Its folder.
+    pub root: PathBuf,
+    /// Its site-packages below that folder: "lib/python3.11/site-packages".
+    pub site: String,
+}
+
+impl Venv {
+    /// The interpreter to run with while the build runs.
+    pub fn python(&self) -> PathBuf {
+        self.root.join("bin/python")
+    }
+}
+
+/// An environment that cannot be made or moved.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The file system refused.
+    #[error(transparent)]
+    Fs(#[from] fs::Error),
+    /// uv could not make it.
+    #[error("failed to make the virtual environment")]
+    Make(#[source] process::Error),
+    /// uv could not install.
+    #[error("failed to install the wheels")]
+    Install(#[source] process::Error),
+    /// The tree cannot be walked.
+    #[error("failed to walk the virtual environment")]
+    Walk(#[source] walkdir::Error),
+    /// Something in it works only where it was made.
+    #[error("the virtual environment cannot be moved: {}", .0.join("; "))]
+    Fixed(Vec<String>),
+}
+
+/// Makes the environment at `root` from the wheels on `list`.
+pub fn make(
+    root: &Path,
+    wheels: &Path,
+    list: &Path,
+    python: &Interpreter,
+    tools: &Tools,
+    sink: &dyn Sink,
+) -> Result<Venv, Error> {
+    let mut create = tools.uv_offline();
+    create.args(["venv", "--quiet", "--relocatable", "--no-project", "--python"]).arg(&python.executable).arg(root);
+    process::run(&mut create, LIMIT).map_err(Error::Make)?;
+    let venv = Venv { root: root.to_owned(), site: format!("lib/python{}/site-packages", python.python) };
+    let mut install = tools.uv_offline();
+    install.args(["pip", "install", "--quiet", "--no-cache", "--no-index", "--no-deps", "--require-hashes"]);
+    install.args(["--link-mode", "copy", "--find-links"]).arg(wheels).arg("--python").arg(venv.python());
+    install.arg("--requirements").arg(list);
+    process::run(&mut install, LIMIT).map_err(Error::Install)?;
+    say_unmet(&venv, tools, sink);
+    normalise(&venv, python)?;
+    checks::movable(&venv)?;
+    Ok(venv)
+}
+
+/// Takes away the link to the build machine's interpreter; nothing can run in the environment afterwards.
+pub fn seal(venv: &Venv) -> Result<(), Error> {
+    fs::if_there(fs::remove_file(&venv.python()))?;
+    Ok(())
+}
+
+/// Warns of requirements that no installed distribution meets: a list that was pinned by hand can have such.
+fn say_unmet(venv: &Venv, tools: &Tools, sink: &dyn Sink) {
+    let check = process::run(tools.uv_offline().args(["pip", "check", "--python"]).arg(venv.python()), LIMIT);
+    if let Err(process::Error::Failed { output, .. }) = check {
+        for line in output.lines().filter(|line| line.starts_with("The package ")) {
+            sink.emit(Event::Warning { text: line.to_owned() });
+        }
+    }
+}
+
+fn normalise(venv: &Venv, python: &Interpreter) -> Result<(), Error> {
+    fs::write(&venv.root.join("pyvenv.cfg"), PYVENV_CFG)?;
+    for name in TOP_LEFTOVERS {
+        fs::if_there(fs::remove_file(&venv.root.join(name)))?;
+    }
+    let bin = venv.root.join("bin");
+    for name in fs::list(&bin)? {
+        if is_shell_helper(&name.to_string_lossy()) {
+            fs::remove_file(&bin.join(&name))?;
+        }
+    }
+    for name in ["python3".to_owned(), format!("python{}", python.python)] {
+        let link = bin.join(name);
+        fs::if_there(fs::remove_file(&link))?;
+        fs::symlink(Path::new("python"), &link)?;
+    }
+    let site = venv.root.join(&venv.site);
+    for name in fs::list(&site)? {
+        if name.to_string_lossy().ends_with(".dist-info") {
+            forget_origin(&site, &name.to_string_lossy())?;
+        }
+    }
+    Ok(())
+}
+
+/// Scripts that a person sources or that only start other tools.
+fn is_shell_helper(name: &str) -> bool {
+    name.starts_with("activate") || matches!(name, "deactivate.bat" | "pydoc.bat")
+}
+
+/// Removes what tells where and when a distribution was installed, with its lines in RECORD.
+fn forget_origin(site: &Path, dist_info: &str) -> Result<(), Error> {
+    let mut removed = BTreeSet::new();
+    for name in DIST_LEFTOVERS {
+        if fs::if_there(fs::remove_file(&site.join(dist_info).join(name)))?.is_some() {
+            removed.insert(format!("{dist_info}/{name}"));
+        }
+    }
+    let record = site.join(dist_info).join("RECORD");
+    if let Some(text) = fs::if_there(fs::read_text(&record, RECORD_LIMIT))? {
+        fs::write(&record, record::without(&text, &removed).as_bytes())?;
+    }
+    Ok(())
+}
+
+/// The files of every distribution: its normalised name, and their paths below the venv.
+pub fn distributions(venv: &Venv) -> Result<Vec<(String, Vec<String>)>, Error> {
+    let site = venv.root.join(&venv.site);
+    let mut found = Vec::new();
+    for dist_info in fs::list(&site)?.iter().filter_map(|name| name.to_str()) {
+        let Some(stem) = dist_info.strip_suffix(".dist-info") else { continue };
+        let name = super::requirements::normalise(stem.split('-').next().unwrap_or(stem));
+        let text = fs::if_there(fs::read_text(&site.join(dist_info).join("RECORD"), RECORD_LIMIT))?.unwrap_or_default();
+        let files = record::paths(&text).filter_map(|path| record::resolve(&venv.site, &path)).collect();
+        found.push((name, files));
+    }
+    Ok(found)
+}

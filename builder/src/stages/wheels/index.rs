@@ -1,0 +1,80 @@
+//! Which package index: what pip is configured with holds for uv too.
+//!
+//! pip reads pip.conf and `PIP_*`, uv reads neither. A machine set up for pip must not resolve against one index and
+//! fetch from another, so pip is asked for its configuration and uv is given the same, unless uv has its own.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+use pannier_shared::sys::{fs, process};
+
+use crate::stages::tools::Tools;
+
+/// pip reads a few small files.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// pip's name of a setting, and the variable by which uv takes the same.
+const SAME: &[(&str, &str)] = &[
+    ("index-url", "UV_DEFAULT_INDEX"),
+    ("extra-index-url", "UV_INDEX"),
+    ("find-links", "UV_FIND_LINKS"),
+    ("trusted-host", "UV_INSECURE_HOST"),
+    ("no-index", "UV_NO_INDEX"),
+    ("cert", "SSL_CERT_FILE"),
+];
+
+/// Variables for uv that say what pip's configuration says.
+pub fn for_uv(tools: &Tools) -> BTreeMap<&'static str, String> {
+    // A pip without `config` (before 10) has nothing to tell; then uv's own defaults hold.
+    let printed = process::run(tools.pip().args(["config", "list"]), LIMIT);
+    let mut settings = printed.map(|printed| translate(&String::from_utf8_lossy(&printed.stdout))).unwrap_or_default();
+    settings.retain(|name, _| !tools.is_set(name));
+    settings
+}
+
+/// Reads lines such as `global.index-url='https://...'`; the environment's (`:env:.`) win over files'.
+fn translate(printed: &str) -> BTreeMap<&'static str, String> {
+    let mut found: BTreeMap<&'static str, (bool, String)> = BTreeMap::new();
+    for (key, value) in printed.lines().filter_map(|line| line.split_once('=')) {
+        let Some((section, name)) = key.rsplit_once('.') else { continue };
+        let Some((_, variable)) = SAME.iter().find(|(setting, _)| *setting == name) else { continue };
+        let (from_env, value) = (section == ":env:", values(variable, value));
+        let beaten = found.get(variable).is_some_and(|(other, _)| *other && !from_env);
+        if !beaten && !value.is_empty() {
+            found.insert(variable, (from_env, value));
+        }
+    }
+    found.into_iter().map(|(variable, (_, value))| (variable, value)).collect()
+}
+
+/// A quoted value; several are separated by blanks or line ends. uv refuses a folder of links that is not there.
+fn values(variable: &str, quoted: &str) -> String {
+    let text = quoted.trim().trim_matches(['\'', '"']).replace("\\n", " ");
+    let usable = |word: &&str| variable != "UV_FIND_LINKS" || word.contains("://") || fs::exists(Path::new(word));
+    let words: Vec<&str> = text.split_whitespace().filter(usable).collect();
+    words.join(if variable == "UV_FIND_LINKS" { "," } else { " " })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_pip_prints_becomes_what_uv_reads() {
+        let printed = "global.index-url='https://a.example/simple'\nglobal.extra-index-url='\\nhttps://b.example\\nhttps://c.example'\n\
+                       :env:.timeout='9'\n:env:.find-links='/nowhere/wheels'\n";
+        let found = translate(printed);
+        assert_eq!(found["UV_DEFAULT_INDEX"], "https://a.example/simple");
+        assert_eq!(found["UV_INDEX"], "https://b.example https://c.example");
+        assert_eq!(found.len(), 2, "{found:?}");
+    }
+
+    #[test]
+    fn the_environment_wins_over_files_in_any_order() {
+        let lines = [":env:.index-url='https://env.example'", "global.index-url='https://file.example'"];
+        for printed in [lines.join("\n"), [lines[1], lines[0]].join("\n")] {
+            assert_eq!(translate(&printed)["UV_DEFAULT_INDEX"], "https://env.example");
+        }
+    }
+}
