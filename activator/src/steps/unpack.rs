@@ -1,0 +1,131 @@
+//! Unpack: proven frames become files in a staging folder.
+//!
+//! Folders are made first and links last, so that frames can be written in any order by any number of threads and no
+//! file is ever written through a link. All goes through one directory handle that nothing can leave. Each file is
+//! hashed against its row: a digest that others will rely on when they reuse the file is never taken on trust.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::Write;
+use std::os::unix::fs::FileExt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use pannier_shared::archive::read::{self, Body, Contents, Frame};
+use pannier_shared::archive::toc::FileRow;
+use pannier_shared::digest::{self, Digest};
+use pannier_shared::sys::fs::{self, Dir, Tail};
+
+/// A file whose content is not what its row says.
+#[derive(Debug, thiserror::Error)]
+#[error("`{path}` has another content than its table says: expected sha256 {expected}, found {found}")]
+pub struct WrongContent {
+    /// The file.
+    pub path: String,
+    /// From the table.
+    pub expected: Digest,
+    /// Of what the frames hold.
+    pub found: Digest,
+}
+
+/// Why a frame was not unpacked.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The frame is not what the table says.
+    #[error(transparent)]
+    Archive(#[from] read::Error),
+    /// A file in it is not what the table says.
+    #[error(transparent)]
+    Content(WrongContent),
+    /// The disk failed.
+    #[error(transparent)]
+    Fs(#[from] fs::Error),
+}
+
+/// Writes one release's tree.
+pub struct Unpacker<'a> {
+    staging: &'a Dir,
+    contents: &'a Contents,
+    /// Files whose frames have not all come yet.
+    open: Mutex<HashMap<String, Split>>,
+}
+
+/// A file that is spread over several frames.
+struct Split {
+    file: Arc<File>,
+    missing: u64,
+}
+
+impl<'a> Unpacker<'a> {
+    /// Makes all folders below `staging`, which must be empty.
+    pub fn begin(staging: &'a Dir, contents: &'a Contents) -> Result<Self, Error> {
+        for folder in contents.folders() {
+            staging.create_dir(folder)?;
+        }
+        Ok(Self { staging, contents, open: Mutex::default() })
+    }
+
+    /// Proves and decodes a frame and writes what it holds. Any thread, any order, each frame once.
+    pub fn frame(&self, frame: &Frame, compressed: &[u8]) -> Result<(), Error> {
+        let open = self.contents.open_frame(frame, compressed)?;
+        open.bodies().try_for_each(|body| self.body(&body))
+    }
+
+    /// Makes the links; the tree is then whole.
+    pub fn end(self) -> Result<(), Error> {
+        for link in self.contents.links() {
+            self.staging.create_symlink(&link.target, &link.path)?;
+        }
+        Ok(())
+    }
+
+    fn body(&self, body: &Body) -> Result<(), Error> {
+        let row = body.file;
+        if body.bytes.len() as u64 == row.size {
+            let mut file = self.staging.create(&row.path, row.mode())?;
+            file.write_all(body.bytes).map_err(self.failed("write", row))?;
+            return check(row, Digest::of(body.bytes));
+        }
+        let file = self.split_file(row)?;
+        file.write_all_at(body.bytes, body.offset).map_err(self.failed("write", row))?;
+        if self.arrived(row, body.bytes.len() as u64) {
+            let (found, _) = digest::of_reader(Tail::new(&file, 0)).map_err(self.failed("read", row))?;
+            check(row, found)?;
+        }
+        Ok(())
+    }
+
+    /// The open file of a row that is spread over frames; the first part to come makes it.
+    fn split_file(&self, row: &FileRow) -> Result<Arc<File>, Error> {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(split) = open.get(row.path.as_str()) {
+            return Ok(split.file.clone());
+        }
+        let file = Arc::new(self.staging.create(&row.path, row.mode())?);
+        open.insert(row.path.clone(), Split { file: file.clone(), missing: row.size });
+        Ok(file)
+    }
+
+    /// Notes that bytes of a spread file were written; true for exactly one caller, when it is whole.
+    fn arrived(&self, row: &FileRow, bytes: u64) -> bool {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(split) = open.get_mut(row.path.as_str()) else { return false };
+        split.missing -= bytes;
+        let whole = split.missing == 0;
+        if whole {
+            open.remove(row.path.as_str());
+        }
+        whole
+    }
+
+    fn failed(&self, op: &'static str, row: &FileRow) -> impl FnOnce(std::io::Error) -> fs::Error {
+        let path = self.staging.path().join(&row.path);
+        move |source| fs::Error { op, path, source }
+    }
+}
+
+fn check(row: &FileRow, found: Digest) -> Result<(), Error> {
+    if found == row.sha256 {
+        return Ok(());
+    }
+    Err(Error::Content(WrongContent { path: row.path.clone(), expected: row.sha256, found }))
+}
