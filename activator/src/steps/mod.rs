@@ -1,4 +1,7 @@
-//! The steps that the node's operations are made of, one file each, in the order they run.
+//! The steps that the tables in `fetch` and `activate` are made of, one file each.
 
+pub mod confirm;
 pub mod fetch;
+pub mod restart;
+pub mod switch;
 pub mod unpack;

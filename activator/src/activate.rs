@@ -1,0 +1,513 @@
+//! Makes a prepared release the one that serves, sees that it does, and goes back when it does not.
+//!
+//! [`table`] is the operation. The undo of a failed run goes through it from the bottom: first `switch` points back,
+//! then `keep` starts the old release again. That is why starting the old one is the undo of the *first* row and not of
+//! `restart`: a restart command may well start what `current` leads to, so `current` must be right before it runs.
+//!
+//! A first activation that fails has nothing to go back to: `current` is removed again, so that it never leads to a
+//! release that is known to be bad, and the outcome says that nothing serves and a person is needed.
+
+use pannier_shared::event::{Event, Sink};
+use pannier_shared::id::{AppName, Version};
+use pannier_shared::steps::{self, Done, Step, Undo};
+use pannier_shared::sys::{clock, fs, process};
+use tokio::runtime::Runtime;
+
+use crate::journal::{Ongoing, Operation, Outcome};
+use crate::node::{Node, NotHere};
+use crate::record;
+use crate::state::{Direction, Standing, State};
+use crate::steps::confirm::{self, confirm};
+use crate::steps::restart::{self, restart};
+use crate::steps::switch::switch;
+
+/// The steps, in order, each with what takes it back.
+fn table<'a>() -> [Step<Activation<'a>, Error>; 5] {
+    let nothing = Undo::Nothing;
+    [
+        Step { name: "keep", does: "note what serves now", run: keep, undo: Undo::By(start_old_again) },
+        Step { name: "switch", does: "point `current` at the release", run: to_new, undo: Undo::By(back_to_old) },
+        Step {
+            name: "restart",
+            does: "start the app",
+            run: start_new,
+            undo: nothing("`keep` starts the old one again"),
+        },
+        Step { name: "confirm", does: "ask whether it is healthy", run: ask, undo: nothing("it only asks") },
+        Step {
+            name: "settle",
+            does: "record it as healthy",
+            run: settle,
+            undo: nothing("`switch` writes the old state"),
+        },
+    ]
+}
+
+/// Why a release is not activated.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// It is not on this node.
+    #[error(transparent)]
+    NotHere(#[from] NotHere),
+    /// It failed before.
+    #[error("`{version}` failed when it was activated on {since}: {reason}")]
+    Bad {
+        /// The app.
+        app: AppName,
+        /// The release.
+        version: Version,
+        /// When.
+        since: jiff::Timestamp,
+        /// Why.
+        reason: String,
+    },
+    /// Its tree lacks its last file.
+    #[error("`{version}` is not complete on the disk: `{}` is missing", record::COMPLETE)]
+    Incomplete {
+        /// The app.
+        app: AppName,
+        /// The release.
+        version: Version,
+    },
+    /// It could not be started.
+    #[error("`{version}` could not be started")]
+    Restart {
+        /// The release.
+        version: Version,
+        /// Why.
+        source: Box<restart::Error>,
+    },
+    /// It is not healthy.
+    #[error("`{version}` is not healthy{}", shown(.printed))]
+    Health {
+        /// The release.
+        version: Version,
+        /// Why.
+        source: Box<confirm::Error>,
+        /// What the restart command, and what it left running, printed last, ready to follow a message.
+        printed: String,
+    },
+    /// No release served before, so there is none to start again.
+    #[error("no release served before, so there is none to go back to")]
+    NoneBefore,
+    /// The file system refused.
+    #[error(transparent)]
+    Fs(#[from] fs::Error),
+}
+
+/// A failed activation; what could be undone was undone.
+#[derive(Debug, thiserror::Error)]
+#[error("failed to {operation} `{version}` of `{app}`")]
+pub struct Failure {
+    /// Activate or rollback.
+    pub operation: Operation,
+    /// The app.
+    pub app: AppName,
+    /// The release that should serve.
+    pub version: Version,
+    /// Why it does not.
+    pub source: Error,
+    /// What could not be undone.
+    pub left: Vec<steps::NotUndone<Error>>,
+    /// True when the release was switched to and failed there: then it is marked as bad.
+    pub tried: bool,
+}
+
+fn shown(printed: &str) -> String {
+    if printed.is_empty() { String::new() } else { format!("; it printed last:{printed}") }
+}
+
+/// What is to be activated, and how.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// The release.
+    pub version: Version,
+    /// Forward, or back by rollback.
+    pub direction: Direction,
+    /// What to do when it is known to be bad.
+    pub bad: OnBad,
+}
+
+/// What to do when a release is known to be bad.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnBad {
+    /// Refuse.
+    Refuse,
+    /// Try it again.
+    TryAgain,
+}
+
+/// What came of an activation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Activated {
+    /// It served already, and healthy.
+    Already,
+    /// It serves.
+    Now {
+        /// What served before.
+        before: Option<Version>,
+    },
+}
+
+/// Activates a release that is prepared on this node.
+pub fn activate(
+    node: &mut Node,
+    request: &Request,
+    runtime: &Runtime,
+    sink: &dyn Sink,
+) -> Result<Activated, Box<Failure>> {
+    let operation = match request.direction {
+        Direction::Forward => Operation::Activate,
+        Direction::Back => Operation::Rollback,
+    };
+    let (app, version) = (node.app.clone(), request.version.clone());
+    let failure = |source, left, tried| Box::new(Failure { operation, app, version, source, left, tried });
+    match check(node, request) {
+        Ok(Standing::Healthy) if node.state.live_version() == Some(&request.version) => return Ok(Activated::Already),
+        Ok(_) => {}
+        Err(error) => return Err(failure(error, Vec::new(), false)),
+    }
+    let before = node.state.live_version().cloned();
+    let mut run = match Activation::begin(operation, node, request, runtime) {
+        Ok(run) => run,
+        Err(error) => return Err(failure(error.into(), Vec::new(), false)),
+    };
+    let ran = steps::run_noted(&table(), &mut run, sink, |run, step, phase| Ok(run.ongoing.note(step, phase)?));
+    let tried = run.verdict.is_some();
+    run.end(&ran, sink);
+    match ran {
+        Ok(()) => Ok(Activated::Now { before }),
+        Err(steps::Failure { error, left, .. }) => Err(failure(error, left, tried)),
+    }
+}
+
+/// Looks whether the release can be activated; gives how it stands.
+fn check(node: &Node, request: &Request) -> Result<Standing, Error> {
+    let (app, version) = (node.app.clone(), request.version.clone());
+    let not_here = || NotHere::of(&node.app, &request.version, &node.state);
+    let standing = node.state.standing(&version).ok_or_else(not_here)?;
+    let release = node.state.release(&version).ok_or_else(not_here)?;
+    if standing == Standing::Bad && request.bad == OnBad::Refuse {
+        let reason = release.reason.clone().unwrap_or_default();
+        return Err(Error::Bad { app, version, since: release.since, reason });
+    }
+    if !record::is_complete(&node.root.release(&version)) {
+        return Err(Error::Incomplete { app, version });
+    }
+    Ok(standing)
+}
+
+/// One activation under way.
+struct Activation<'a> {
+    node: &'a mut Node,
+    runtime: &'a Runtime,
+    version: Version,
+    direction: Direction,
+    ongoing: Ongoing,
+    /// The state that undoing returns to; what it says is live is the release to go back to.
+    back: State,
+    /// Whether the restart command was begun: only then the old release must be started again.
+    restarted: bool,
+    /// Why the new release is bad, once that is known.
+    verdict: Option<String>,
+}
+
+impl<'a> Activation<'a> {
+    /// Writes down that it begins. A release that is live but was never confirmed (its activation was interrupted) is
+    /// not one to go back to from itself: then it is the last healthy one.
+    fn begin(op: Operation, node: &'a mut Node, request: &Request, runtime: &'a Runtime) -> fs::Result<Self> {
+        let mut back = node.state.clone();
+        if back.live_version() == Some(&request.version) {
+            back.return_to(node.state.previous(), clock::now());
+        }
+        let ongoing = node.journal.begin(op, &request.version, back.live_version())?;
+        let (version, direction) = (request.version.clone(), request.direction);
+        Ok(Self { node, runtime, version, direction, ongoing, back, restarted: false, verdict: None })
+    }
+
+    /// Writes down how it ended. The outcome stands even if that fails: the next command finds the line missing and
+    /// writes it.
+    fn end(self, ran: &Result<(), steps::Failure<Error>>, sink: &dyn Sink) {
+        let (outcome, detail) = match ran {
+            Ok(()) => (Outcome::Done, String::new()),
+            Err(failure) if failure.left.is_empty() => (Outcome::Undone, one_line(&failure.error)),
+            Err(failure) => (Outcome::Mixed, one_line(&failure.error)),
+        };
+        if let Err(error) = self.ongoing.end(outcome, &detail) {
+            sink.emit(Event::Warning { text: format!("the journal's last line is missing: {}", one_line(&error)) });
+        }
+    }
+
+    fn start(&self, version: &Version) -> Result<(), restart::Error> {
+        match &self.node.config.restart {
+            Some(how) => restart(how, &self.node.app, version, &self.node.root),
+            None => Ok(()),
+        }
+    }
+
+    /// How many times it asked until the app was healthy; 0 when nothing is configured to be asked.
+    fn ask(&self) -> Result<u32, confirm::Error> {
+        self.node.config.health.as_ref().map_or(Ok(0), |health| confirm(health, self.runtime))
+    }
+
+    fn unhealthy(&self, version: &Version, source: confirm::Error) -> Error {
+        let printed = if self.restarted { process::tail(&self.node.root.restart_log()) } else { String::new() };
+        Error::Health { version: version.clone(), source: source.into(), printed: process::last_lines(&printed) }
+    }
+}
+
+fn keep(run: &mut Activation) -> Result<Done, Error> {
+    Ok(Done::said(match run.back.live_version() {
+        Some(version) => format!("`{version}` serves"),
+        None => "nothing serves yet".to_owned(),
+    }))
+}
+
+/// Starts the old release again, and sees that it really serves: "the old release serves" must not be a guess.
+fn start_old_again(run: &mut Activation) -> Result<(), Error> {
+    if run.verdict.is_none() && !run.restarted {
+        return Ok(());
+    }
+    let version = run.back.live_version().ok_or(Error::NoneBefore)?.clone();
+    if !run.restarted {
+        return Ok(());
+    }
+    run.start(&version).map_err(|source| Error::Restart { version: version.clone(), source: source.into() })?;
+    run.ask().map_err(|source| run.unhealthy(&version, source))?;
+    Ok(())
+}
+
+fn to_new(run: &mut Activation) -> Result<Done, Error> {
+    run.node.state.switch_to(&run.version, clock::now());
+    switch(&run.node.root, &run.node.state)?;
+    Ok(Done::said(format!("`current` leads to `{}`", run.version)))
+}
+
+fn back_to_old(run: &mut Activation) -> Result<(), Error> {
+    let mut back = run.back.clone();
+    if let Some(reason) = &run.verdict {
+        back.mark_bad(&run.version, reason, clock::now());
+    }
+    let untouched = || State::load(&run.node.root.state(), &run.node.app).is_ok_and(|state| state == back);
+    let link = run.node.root.where_current_leads();
+    if !(link.is_ok_and(|link| link.version() == back.live_version()) && untouched()) {
+        switch(&run.node.root, &back)?;
+    }
+    run.node.state = back;
+    Ok(())
+}
+
+fn start_new(run: &mut Activation) -> Result<Done, Error> {
+    let Some(how) = &run.node.config.restart else { return Ok(Done::said("no restart command is configured")) };
+    let said = how.command.join(" ");
+    run.restarted = true;
+    run.start(&run.version).map_err(|source| {
+        let error = Error::Restart { version: run.version.clone(), source: source.into() };
+        run.verdict = Some(one_line(&error));
+        error
+    })?;
+    Ok(Done::said(said))
+}
+
+fn ask(run: &mut Activation) -> Result<Done, Error> {
+    match run.ask() {
+        Ok(0) => Ok(Done::said("no health check is configured")),
+        Ok(times) => Ok(Done::said(format!("healthy, asked {times} times")).moved(0, times.into())),
+        Err(source) => {
+            let error = run.unhealthy(&run.version, source);
+            run.verdict = Some(one_line(&error));
+            Err(error)
+        }
+    }
+}
+
+fn settle(run: &mut Activation) -> Result<Done, Error> {
+    run.node.state.confirm(run.direction, clock::now());
+    run.node.save()?;
+    Ok(Done::said(format!("`{}` is healthy", run.version)))
+}
+
+/// The first lines of an error and its causes, joined, for the journal and the state file.
+fn one_line(error: &dyn std::error::Error) -> String {
+    let chain = std::iter::successors(Some(error), |error| error.source());
+    let lines: Vec<String> = chain.filter_map(|error| error.to_string().lines().next().map(str::to_owned)).collect();
+    lines.join(": ").chars().take(500).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::disallowed_methods, reason = "tests play the app")]
+
+    use super::*;
+    use crate::rollback::rollback;
+    use crate::steps::confirm::Health;
+    use crate::steps::restart::Restart;
+    use crate::testing::{Fixture, runtime, v};
+    use std::time::Duration;
+
+    /// A node whose app is a script: it serves as long as `healthy` names its version.
+    fn fixture(versions: &[&str]) -> Fixture {
+        let mut fixture = Fixture::with(versions);
+        let script = "echo $PANNIER_VERSION >> $PANNIER_ROOT/started; test ! -e broken || { echo broken >&2; exit 1; }";
+        let command = ["sh", "-c", script].map(str::to_owned).to_vec();
+        fixture.config.restart = Some(Restart { command, timeout: Duration::from_secs(20), env_file: None });
+        fixture
+    }
+
+    fn break_release(fixture: &Fixture, version: &str) {
+        std::fs::write(fixture.root().release(&v(version)).join("broken"), "").unwrap();
+    }
+
+    fn mend_release(fixture: &Fixture, version: &str) {
+        std::fs::remove_file(fixture.root().release(&v(version)).join("broken")).unwrap();
+    }
+
+    fn started(fixture: &Fixture) -> Vec<String> {
+        let text = std::fs::read_to_string(fixture.config.root.join("started")).unwrap_or_default();
+        text.lines().map(str::to_owned).collect()
+    }
+
+    fn chain(error: &dyn std::error::Error) -> String {
+        let chain = std::iter::successors(Some(error), |error| error.source());
+        chain.map(|error| error.to_string()).collect::<Vec<_>>().join("\n")
+    }
+
+    #[test]
+    fn a_release_is_started_and_settled_once() {
+        let fixture = fixture(&["v1", "v2"]);
+        assert_eq!(fixture.activate("v1").unwrap(), Activated::Now { before: None });
+        assert_eq!(fixture.activate("v1").unwrap(), Activated::Already);
+        assert_eq!(fixture.activate("v2").unwrap(), Activated::Now { before: Some(v("v1")) });
+        assert_eq!(started(&fixture), ["v1", "v2"]);
+        assert_eq!(fixture.open().unwrap().state.standing(&v("v1")), Some(Standing::Healthy));
+    }
+
+    #[test]
+    fn a_release_that_does_not_start_is_taken_back_and_the_old_one_started_again() {
+        let fixture = fixture(&["v1", "v2"]);
+        fixture.activate("v1").unwrap();
+        break_release(&fixture, "v2");
+        let failure = fixture.activate("v2").unwrap_err();
+        assert!(failure.tried && failure.left.is_empty());
+        insta::assert_snapshot!(chain(&failure), @"
+        failed to activate `v2` of `polls`
+        `v2` could not be started
+        the restart command failed
+        `sh -c echo $PANNIER_VERSION >> $PANNIER_ROOT/started; test ! -e broken || { echo broken >&2; exit 1; }` failed: exit status: 1
+          | broken
+        ");
+        assert_eq!(
+            (fixture.current().as_deref(), started(&fixture)),
+            (Some("v1"), vec!["v1".into(), "v2".into(), "v1".into()])
+        );
+        let node = fixture.open().unwrap();
+        assert_eq!(node.state.standing(&v("v2")), Some(Standing::Bad));
+        assert_eq!(node.state.live().map(|live| live.confirmed), Some(true));
+    }
+
+    #[test]
+    fn a_bad_release_is_only_tried_again_on_demand() {
+        let fixture = fixture(&["v1", "v2"]);
+        fixture.activate("v1").unwrap();
+        break_release(&fixture, "v2");
+        fixture.activate("v2").unwrap_err();
+        mend_release(&fixture, "v2");
+        assert!(matches!(fixture.activate("v2").unwrap_err().source, Error::Bad { .. }));
+        fixture.activate_with("v2", OnBad::TryAgain).unwrap();
+        assert_eq!(fixture.current().as_deref(), Some("v2"));
+    }
+
+    #[test]
+    fn a_first_activation_that_fails_leaves_nothing_serving_and_says_so() {
+        let fixture = fixture(&["v1"]);
+        break_release(&fixture, "v1");
+        let failure = fixture.activate("v1").unwrap_err();
+        insta::assert_snapshot!(failure.left[0].error, @"no release served before, so there is none to go back to");
+        assert_eq!(fixture.current(), None);
+        mend_release(&fixture, "v1");
+        fixture.activate_with("v1", OnBad::TryAgain).unwrap();
+    }
+
+    #[test]
+    fn an_old_release_that_does_not_start_again_is_left_to_a_person() {
+        let fixture = fixture(&["v1", "v2"]);
+        fixture.activate("v1").unwrap();
+        break_release(&fixture, "v1");
+        break_release(&fixture, "v2");
+        let failure = fixture.activate("v2").unwrap_err();
+        assert_eq!(failure.left.iter().map(|left| left.step).collect::<Vec<_>>(), ["keep"]);
+        assert_eq!(fixture.current().as_deref(), Some("v1"));
+    }
+
+    #[test]
+    fn rollback_goes_past_a_bad_release_to_the_last_healthy_one() {
+        let fixture = fixture(&["a", "b", "c"]);
+        fixture.activate("a").unwrap();
+        break_release(&fixture, "b");
+        fixture.activate("b").unwrap_err();
+        fixture.activate("c").unwrap();
+        let back = |to: Option<&str>| {
+            let to = to.map(v);
+            rollback(&mut fixture.open().unwrap(), to.as_ref(), &runtime(), &fixture.told)
+        };
+        assert_eq!(back(None).unwrap().version, v("a"));
+        assert_eq!(fixture.current().as_deref(), Some("a"));
+        insta::assert_snapshot!(back(None).unwrap_err(), @"`polls` has no healthy release to go back to");
+        insta::assert_snapshot!(back(Some("b")).unwrap_err(), @"`b` of `polls` was never healthy here: it is bad");
+        insta::assert_snapshot!(back(Some("d")).unwrap_err(), @"`polls` has no release `d` on this node");
+        assert_eq!(back(Some("c")).unwrap().version, v("c"));
+    }
+
+    #[test]
+    fn a_release_that_is_not_complete_is_not_activated() {
+        let fixture = fixture(&["v1"]);
+        drop(fixture.open().unwrap());
+        std::fs::remove_file(fixture.root().release(&v("v1")).join(record::COMPLETE)).unwrap();
+        insta::assert_snapshot!(chain(&fixture.activate("v1").unwrap_err()), @"
+        failed to activate `v1` of `polls`
+        `v1` is not complete on the disk: `.pannier/COMPLETE` is missing
+        ");
+    }
+
+    #[test]
+    fn undoing_can_run_twice_and_before_its_steps() {
+        let fixture = fixture(&["v1", "v2"]);
+        fixture.activate("v1").unwrap();
+        let (mut node, runtime) = (fixture.open().unwrap(), runtime());
+        let request = Request { version: v("v2"), direction: Direction::Forward, bad: OnBad::Refuse };
+        let mut run = Activation::begin(Operation::Activate, &mut node, &request, &runtime).unwrap();
+        for steps in 0..=5 {
+            for step in &table()[..steps] {
+                (step.run)(&mut run).unwrap();
+            }
+            for _ in 0..2 {
+                assert_eq!(steps::undo(&table(), &mut run, &fixture.told).len(), 0);
+                assert_eq!(fixture.current().as_deref(), Some("v1"));
+                assert_eq!(run.node.state.live_version(), Some(&v("v1")));
+            }
+        }
+    }
+
+    #[test]
+    fn nobody_listening_is_said_with_the_cause() {
+        let mut fixture = fixture(&["v1"]);
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        fixture.config.health = Some(Health {
+            url: format!("http://{free}/").parse().unwrap(),
+            status: 200,
+            headers: Default::default(),
+            contains: None,
+            deadline: Duration::from_millis(50),
+            interval: Duration::from_millis(10),
+            timeout: Duration::from_secs(5),
+            successes: 1,
+        });
+        let text = chain(&fixture.activate("v1").unwrap_err()).replace(&free.to_string(), "HOST");
+        insta::assert_snapshot!(text, @"
+        failed to activate `v1` of `polls`
+        `v1` is not healthy
+        the health check of http://HOST/ did not pass within 0.05s
+        there was no answer: Connection refused (os error 111)
+        ");
+    }
+}

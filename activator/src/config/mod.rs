@@ -1,0 +1,335 @@
+//! What the node is told: which store and whom to trust, and per app where it lives and how it is started and checked.
+//!
+//! ```toml
+//! store = "s3://releases/prod"            # optional: without it only what is prepared here can be activated
+//! trust = "/etc/pannier/trust"            # keys in allowed_signers form; this is the default
+//!
+//! [apps.polls]
+//! root = "/srv/polls"                     # this is the default: /srv/NAME
+//! channel = "production"                  # for `status` and the agent; optional
+//! restart = ["systemctl", "restart", "polls"]
+//! restart_timeout = "60s"
+//! python = "/usr/bin/python3.11"          # for releases without an interpreter of their own; found when not given
+//! env_file = "/etc/polls.env"             # NAME=VALUE lines for the restart command
+//!
+//! [apps.polls.health]
+//! url = "http://127.0.0.1:8000/healthz"
+//! status = 200
+//! host = "polls.example.org"              # the Host header; of the url when not given
+//! headers = { X-Forwarded-Proto = "https" }
+//! contains = "ok"
+//! deadline = "60s"
+//! interval = "500ms"
+//! timeout = "5s"
+//! successes = 1
+//! ```
+//!
+//! Where the app listens and how it is asked is the node's business; what the app itself knows travels in the release.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use pannier_shared::id::{AppName, ChannelName, near};
+use pannier_shared::sys::fs;
+use reqwest::header::{HOST, HeaderMap, HeaderName, HeaderValue};
+
+use crate::steps::confirm::Health;
+use crate::steps::restart::Restart;
+
+mod section;
+
+use section::Section;
+
+/// Where the configuration lies when nothing else is said.
+pub const DEFAULT: &str = "/etc/pannier/activator.toml";
+
+/// Where the trusted keys lie when nothing else is said.
+pub const DEFAULT_TRUST: &str = "/etc/pannier/trust";
+
+/// A configuration that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// It cannot be read.
+    #[error("the configuration cannot be read")]
+    Read(#[from] fs::Error),
+    /// It is not TOML.
+    #[error("{} is not valid TOML:\n{}", .file.display(), .why.trim_end())]
+    Syntax {
+        /// The file.
+        file: PathBuf,
+        /// Line, column and reason.
+        why: String,
+    },
+    /// A key nobody knows.
+    #[error("{}: unknown key `{key}`", .file.display())]
+    Unknown {
+        /// The file.
+        file: PathBuf,
+        /// The key's path.
+        key: String,
+        /// What may have been meant.
+        near: Vec<String>,
+    },
+    /// A key with a value it cannot have, or without one it must have.
+    #[error("{}: `{key}`: {why}", .file.display())]
+    Wrong {
+        /// The file.
+        file: PathBuf,
+        /// The key's path.
+        key: String,
+        /// What it should be.
+        why: String,
+    },
+    /// An app the configuration does not have.
+    #[error("the app `{app}` is not in {}", .file.display())]
+    NoApp {
+        /// The file.
+        file: PathBuf,
+        /// The app.
+        app: AppName,
+        /// What may have been meant.
+        near: Vec<String>,
+    },
+}
+
+impl Error {
+    /// What a person can type about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Error::Read(error) if error.is_not_found() => {
+                Some("write it, or name another one with `--config` or `PANNIER_CONFIG`".to_owned())
+            }
+            Error::Unknown { near, .. } | Error::NoApp { near, .. } if !near.is_empty() => {
+                Some(format!("did you mean `{}`?", near.join("` or `")))
+            }
+            Error::NoApp { file, app, .. } => Some(format!("add a table `[apps.{app}]` to {}", file.display())),
+            _ => None,
+        }
+    }
+}
+
+/// The whole configuration.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where it was read from.
+    pub file: PathBuf,
+    /// The store's URL; parsed when it is opened.
+    pub store: Option<String>,
+    /// The file of trusted keys.
+    pub trust: PathBuf,
+    /// The apps of this node.
+    pub apps: BTreeMap<AppName, App>,
+}
+
+/// One app of the node.
+#[derive(Debug, Clone)]
+pub struct App {
+    /// Its root.
+    pub root: PathBuf,
+    /// The channel it follows.
+    pub channel: Option<ChannelName>,
+    /// How it is started; nothing is, when not given.
+    pub restart: Option<Restart>,
+    /// The interpreter for releases without one; looked for when not given.
+    pub python: Option<PathBuf>,
+    /// How it is asked whether it is healthy; not asked when not given.
+    pub health: Option<Health>,
+}
+
+impl Config {
+    /// Reads the configuration.
+    pub fn load(file: &Path) -> Result<Self, Error> {
+        Self::parse(&fs::read_text(file, 1 << 20)?, file)
+    }
+
+    /// Parses the configuration's text; `file` is for messages.
+    pub fn parse(text: &str, file: &Path) -> Result<Self, Error> {
+        let table: toml::Table = text
+            .parse()
+            .map_err(|error: toml::de::Error| Error::Syntax { file: file.to_owned(), why: error.to_string() })?;
+        let top = Section::top(file, &table);
+        let store = top.text("store")?.map(str::to_owned);
+        let trust = top.path("trust")?.unwrap_or_else(|| DEFAULT_TRUST.into());
+        let mut apps = BTreeMap::new();
+        if let Some(section) = top.section("apps")? {
+            for entry in section.each() {
+                let (name, app) = entry?;
+                let name: AppName = name
+                    .parse()
+                    .map_err(|error: pannier_shared::id::BadName| section.wrong(name, error.to_string()))?;
+                apps.insert(name.clone(), app_of(&name, app)?);
+            }
+        }
+        top.finish()?;
+        Ok(Self { file: file.to_owned(), store, trust, apps })
+    }
+
+    /// One app's part.
+    pub fn app(&self, name: &AppName) -> Result<&App, Error> {
+        self.apps.get(name).ok_or_else(|| Error::NoApp {
+            file: self.file.clone(),
+            app: name.clone(),
+            near: near(name.as_str(), self.apps.keys().map(AppName::as_str)).into_iter().map(str::to_owned).collect(),
+        })
+    }
+}
+
+fn app_of(name: &AppName, section: Section) -> Result<App, Error> {
+    let app = App {
+        root: section.path("root")?.unwrap_or_else(|| Path::new("/srv").join(name.as_str())),
+        channel: section.parsed("channel")?,
+        restart: restart(&section)?,
+        python: section.path("python")?,
+        health: section.section("health")?.map(health).transpose()?,
+    };
+    section.finish()?;
+    Ok(app)
+}
+
+fn restart(section: &Section) -> Result<Option<Restart>, Error> {
+    let timeout = section.duration("restart_timeout")?.unwrap_or(Duration::from_secs(60));
+    let env_file = section.path("env_file")?;
+    Ok(section.words("restart")?.map(|command| Restart { command, timeout, env_file }))
+}
+
+fn health(section: Section) -> Result<Health, Error> {
+    let url: reqwest::Url = section.parsed("url")?.ok_or_else(|| section.wrong("url", "it is missing"))?;
+    if url.scheme() != "http" || url.host_str().is_none() {
+        return Err(section.wrong("url", "it must be an http:// address of this machine"));
+    }
+    let health = Health {
+        url,
+        status: section.number("status", 100..=599)?.map_or(200, |status| status as u16),
+        headers: headers(&section)?,
+        contains: section.text("contains")?.map(str::to_owned),
+        deadline: section.duration("deadline")?.unwrap_or(Duration::from_secs(60)),
+        interval: section.duration("interval")?.unwrap_or(Duration::from_millis(500)),
+        timeout: section.duration("timeout")?.unwrap_or(Duration::from_secs(5)),
+        successes: section.number("successes", 1..=100)?.unwrap_or(1),
+    };
+    section.finish()?;
+    Ok(health)
+}
+
+fn headers(section: &Section) -> Result<HeaderMap, Error> {
+    let mut headers = HeaderMap::new();
+    for (name, value) in section.texts("headers")? {
+        let header: HeaderName =
+            name.parse().map_err(|_| section.wrong("headers", format!("`{name}` is not a header name")))?;
+        headers.insert(header, header_value(section, "headers", value)?);
+    }
+    if let Some(host) = section.text("host")? {
+        headers.insert(HOST, header_value(section, "host", host)?);
+    }
+    Ok(headers)
+}
+
+fn header_value(section: &Section, key: &str, value: &str) -> Result<HeaderValue, Error> {
+    value.parse().map_err(|_| section.wrong(key, format!("`{}` cannot stand in a header", value.escape_debug())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Config, Error> {
+        Config::parse(text, Path::new("/etc/pannier/activator.toml"))
+    }
+
+    fn refused(text: &str) -> String {
+        let error = parse(text).unwrap_err();
+        let hint = error.hint().map(|hint| format!("\n{hint}")).unwrap_or_default();
+        format!("{error}{hint}")
+    }
+
+    #[test]
+    fn everything_has_a_default_but_the_health_checks_address() {
+        let config = parse("[apps.polls.health]\nurl = \"http://127.0.0.1:8000/\"\n").unwrap();
+        let app = config.app(&"polls".parse().unwrap()).unwrap();
+        assert_eq!((app.root.as_path(), config.trust.as_path()), (Path::new("/srv/polls"), Path::new(DEFAULT_TRUST)));
+        let health = app.health.as_ref().unwrap();
+        assert_eq!((health.status, health.successes, health.deadline.as_secs()), (200, 1, 60));
+        assert!(app.restart.is_none() && config.store.is_none());
+    }
+
+    #[test]
+    fn everything_can_be_said() {
+        let config = parse(
+            r#"
+            store = "file:///mnt/store"
+            trust = "/etc/trust"
+            [apps.polls]
+            root = "/data/polls"
+            channel = "production"
+            restart = ["systemctl", "restart", "polls"]
+            restart_timeout = "5m"
+            python = "/opt/python3.12/bin/python3.12"
+            env_file = "/etc/polls.env"
+            [apps.polls.health]
+            url = "http://127.0.0.1:8000/healthz"
+            status = 204
+            host = "polls.example.org"
+            headers = { X-Forwarded-Proto = "https" }
+            contains = "ok"
+            deadline = "2m"
+            interval = "1s"
+            timeout = "500ms"
+            successes = 3
+            "#,
+        )
+        .unwrap();
+        let app = config.app(&"polls".parse().unwrap()).unwrap();
+        let (restart, health) = (app.restart.as_ref().unwrap(), app.health.as_ref().unwrap());
+        assert_eq!((restart.command.len(), restart.timeout.as_secs()), (3, 300));
+        assert_eq!((health.headers.len(), health.headers[HOST].to_str().unwrap()), (2, "polls.example.org"));
+    }
+
+    #[test]
+    fn unknown_keys_are_named_with_their_path_and_what_may_have_been_meant() {
+        insta::assert_snapshot!(refused("stroe = 1"), @"
+        /etc/pannier/activator.toml: unknown key `stroe`
+        did you mean `store`?
+        ");
+        insta::assert_snapshot!(refused("[apps.polls]\nrestrat = [\"x\"]"), @"
+        /etc/pannier/activator.toml: unknown key `apps.polls.restrat`
+        did you mean `restart` or `restart_timeout`?
+        ");
+        insta::assert_snapshot!(refused("[apps.polls.health]\nurl = \"http://[::1]/\"\nqqq = 1"), @"/etc/pannier/activator.toml: unknown key `apps.polls.health.qqq`");
+    }
+
+    #[test]
+    fn wrong_values_are_named_with_their_path_and_what_they_should_be() {
+        insta::assert_snapshot!(refused("store = 1"), @"/etc/pannier/activator.toml: `store`: expected a text, found a number");
+        insta::assert_snapshot!(refused("[apps.polls]\nrestart = \"systemctl restart polls\""), @r#"/etc/pannier/activator.toml: `apps.polls.restart`: expected a list of texts such as ["systemctl", "restart", "polls"], found a text"#);
+        insta::assert_snapshot!(refused("[apps.polls]\nroot = \"srv\""), @"/etc/pannier/activator.toml: `apps.polls.root`: it must be an absolute path");
+        insta::assert_snapshot!(refused("[apps.polls]\nrestart_timeout = \"30\""), @"/etc/pannier/activator.toml: `apps.polls.restart_timeout`: `30` is not a duration: write a number above 0 and `ms`, `s`, `m` or `h`, such as `30s`");
+        insta::assert_snapshot!(refused("[apps.polls.health]\nstatus = 200"), @"/etc/pannier/activator.toml: `apps.polls.health.url`: it is missing");
+        insta::assert_snapshot!(refused("[apps.polls.health]\nurl = \"https://example.org/\""), @"/etc/pannier/activator.toml: `apps.polls.health.url`: it must be an http:// address of this machine");
+        insta::assert_snapshot!(refused("[apps.polls.health]\nurl = \"http://localhost/\"\nstatus = 7"), @"/etc/pannier/activator.toml: `apps.polls.health.status`: 7 is not between 100 and 599");
+        insta::assert_snapshot!(refused("[apps.polls.health]\nurl = \"http://localhost/\"\nhost = \"a\\nb\""), @r"/etc/pannier/activator.toml: `apps.polls.health.host`: `a\nb` cannot stand in a header");
+        insta::assert_snapshot!(refused("[apps.Polls]"), @"/etc/pannier/activator.toml: `apps.Polls`: `Polls` is not a valid app name: only lower-case letters, digits and `-` are allowed");
+    }
+
+    #[test]
+    fn a_syntax_error_shows_its_line() {
+        insta::assert_snapshot!(refused("store ="), @"
+        /etc/pannier/activator.toml is not valid TOML:
+        TOML parse error at line 1, column 8
+          |
+        1 | store =
+          |        ^
+        string values must be quoted, expected literal string
+        ");
+    }
+
+    #[test]
+    fn an_unknown_app_comes_with_near_names() {
+        let config = parse("[apps.polls]\n[apps.blog]").unwrap();
+        let error = config.app(&"pols".parse().unwrap()).unwrap_err();
+        insta::assert_snapshot!(format!("{error}\n{}", error.hint().unwrap()), @"
+        the app `pols` is not in /etc/pannier/activator.toml
+        did you mean `polls`?
+        ");
+    }
+}

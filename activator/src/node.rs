@@ -1,0 +1,137 @@
+//! An app on this node: its root, what is configured for it and what is known of it.
+//!
+//! [`Node::open`] is for whoever changes something: it takes the lock and heals what an interrupted run left behind, so
+//! that everybody who holds a [`Node`] works on a root that is in order. [`View::open`] is for whoever only looks: it
+//! takes no lock and changes nothing, so that `status` answers also while something is under way.
+
+use std::path::PathBuf;
+
+use pannier_shared::event::Sink;
+use pannier_shared::id::{AppName, Version, near};
+use pannier_shared::sys::fs;
+use pannier_shared::sys::lock::{self, Lock};
+
+use crate::config::App;
+use crate::heal;
+use crate::journal::{Journal, Unended};
+use crate::layout::{self, Current, Root};
+use crate::state::{self, State};
+
+/// A node that cannot be worked on.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Its root is not fit.
+    #[error("the root of `{app}` cannot be used")]
+    Layout {
+        /// The app.
+        app: AppName,
+        /// Why.
+        source: layout::Error,
+    },
+    /// Somebody else is at work.
+    #[error("`{app}` is being worked on")]
+    Lock {
+        /// The app.
+        app: AppName,
+        /// By whom.
+        source: lock::Error,
+    },
+    /// Its state file is not fit.
+    #[error(transparent)]
+    State(#[from] state::Error),
+    /// The file system refused.
+    #[error(transparent)]
+    Fs(#[from] fs::Error),
+}
+
+/// An app on this node, locked and healed.
+pub struct Node {
+    /// The app.
+    pub app: AppName,
+    /// What is configured for it.
+    pub config: App,
+    /// Its root.
+    pub root: Root,
+    /// What is known of its releases; as on the disk between two operations.
+    pub state: State,
+    /// What was begun and ended.
+    pub journal: Journal,
+    _lock: Lock,
+}
+
+impl Node {
+    /// Takes the app's lock, for a `reason` that others are told, and heals what was left behind.
+    pub fn open(app: &AppName, config: &App, reason: &str, sink: &dyn Sink) -> Result<Self, Error> {
+        let layout = |source| Error::Layout { app: app.clone(), source };
+        let root = Root::prepare(&config.root).map_err(layout)?;
+        let lock = lock::acquire(&root.lock(), reason).map_err(|source| Error::Lock { app: app.clone(), source })?;
+        let current = root.where_current_leads().map_err(layout)?;
+        let state = State::load(&root.state(), app)?;
+        let journal = Journal::at(&root.journal());
+        let mut node = Self { app: app.clone(), config: config.clone(), root, state, journal, _lock: lock };
+        heal::heal(&mut node, &current, sink)?;
+        Ok(node)
+    }
+
+    /// Writes the state down; what serves must not have changed (that is `steps::switch`).
+    pub fn save(&self) -> fs::Result<()> {
+        self.state.save(&self.root.state())
+    }
+}
+
+/// An app on this node, looked at as it is.
+pub struct View {
+    /// The app.
+    pub app: AppName,
+    /// Where its root is, or will be.
+    pub path: PathBuf,
+    /// Its root, if it is there.
+    pub root: Option<Root>,
+    /// What is known of its releases.
+    pub state: State,
+    /// Where `current` leads.
+    pub current: Current,
+    /// What was begun and not ended: it is under way, or was interrupted.
+    pub unended: Option<Unended>,
+}
+
+impl View {
+    /// Looks at an app; one that was never fetched has nothing to show, and that is no error.
+    pub fn open(app: &AppName, config: &App) -> Result<Self, Error> {
+        let layout = |source| Error::Layout { app: app.clone(), source };
+        let root = match Root::look(&config.root) {
+            Err(layout::Error::Missing(path)) => return Ok(Self::of_nothing(app, path)),
+            other => other.map_err(layout)?,
+        };
+        let current = root.where_current_leads().map_err(layout)?;
+        let state = State::load(&root.state(), app)?;
+        let unended = Journal::at(&root.journal()).unended()?;
+        Ok(Self { app: app.clone(), path: root.path().to_owned(), root: Some(root), state, current, unended })
+    }
+
+    fn of_nothing(app: &AppName, path: PathBuf) -> Self {
+        let state = State::new(app);
+        Self { app: app.clone(), path, root: None, state, current: Current::Absent, unended: None }
+    }
+}
+
+/// The release in a view or node is not here.
+#[derive(Debug, thiserror::Error)]
+#[error("`{app}` has no release `{version}` on this node")]
+pub struct NotHere {
+    /// The app.
+    pub app: AppName,
+    /// The release asked for.
+    pub version: Version,
+    /// What may have been meant.
+    pub near: Vec<String>,
+}
+
+impl NotHere {
+    /// Says that `state` does not have `version`, and which names are near.
+    pub fn of(app: &AppName, version: &Version, state: &State) -> Self {
+        let known = state.releases().map(|(version, _)| version.as_str());
+        let near = near(version.as_str(), known).into_iter().map(str::to_owned).collect();
+        Self { app: app.clone(), version: version.clone(), near }
+    }
+}

@@ -1,0 +1,450 @@
+//! What a node knows of an app's releases: read, changed in memory by verbs, written once.
+//!
+//! No verb here touches the disk; `steps::switch` and [`State::save`] do. The order in which releases became healthy
+//! stands in `healthy` and comes from what happened, never from a directory listing or a date: rollback goes to the
+//! last one of it. That `current` agrees with `live` is the business of `steps::switch` and, after a crash, of `heal`.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use pannier_shared::digest::Digest;
+use pannier_shared::id::{AppName, ChannelName, Version};
+use pannier_shared::sys::fs;
+use serde::{Deserialize, Serialize};
+
+/// The form of the state file this program reads and writes.
+const SCHEMA: u32 = 1;
+
+/// The most bytes a state file may have: 10,000 releases at about 500 bytes, with room to spare.
+const LIMIT: u64 = 16 << 20;
+
+/// A state file that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// It cannot be read or written.
+    #[error(transparent)]
+    Fs(#[from] fs::Error),
+    /// It is not what a state file is.
+    #[error("the state file `{}` is damaged", .path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// Where and why.
+        source: serde_json::Error,
+    },
+    /// A newer program wrote it.
+    #[error("the state file `{}` has schema {found}, this program knows up to {SCHEMA}", .path.display())]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// Its schema.
+        found: u32,
+    },
+    /// Another app lives in this root.
+    #[error("the root belongs to the app `{found}`, not to `{wanted}` (`{}`)", .path.display())]
+    OtherApp {
+        /// The file.
+        path: PathBuf,
+        /// Whose root it is.
+        found: AppName,
+        /// Whose it should be.
+        wanted: AppName,
+    },
+}
+
+impl Error {
+    /// What a person can type about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Error::Damaged { path, .. } => {
+                let path = path.display();
+                Some(format!(
+                    "move it away: `mv {path} {path}.damaged`; the next command learns it anew from the releases"
+                ))
+            }
+            Error::Newer { .. } => Some("use the newer pannier-activator that wrote it".to_owned()),
+            Error::OtherApp { .. } => Some("give every app a `root` of its own in the configuration".to_owned()),
+            Error::Fs(_) => None,
+        }
+    }
+}
+
+/// How a release stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Standing {
+    /// Complete on the disk; never confirmed.
+    Prepared,
+    /// `current` leads to it, and it is not confirmed yet.
+    Live,
+    /// It was activated and confirmed; it may serve now or have served before.
+    Healthy,
+    /// It failed when it was activated.
+    Bad,
+}
+
+impl std::fmt::Display for Standing {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Standing::Prepared => "prepared",
+            Standing::Live => "live, not confirmed",
+            Standing::Healthy => "healthy",
+            Standing::Bad => "bad",
+        })
+    }
+}
+
+/// One release on this node. The same record lies beside the release, so that it can be taken up again when the node
+/// stops between the rename that commits a release and the state file that names it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Release {
+    /// Prepared, healthy or bad; that the live one is not confirmed yet is in [`Live`].
+    standing: Standing,
+    /// SHA-256 of its signed statement file.
+    pub statement: Digest,
+    /// Bytes of all its files.
+    pub unpacked: u64,
+    /// Files, folders and links.
+    pub entries: u64,
+    /// When it was prepared here.
+    pub prepared: Timestamp,
+    /// Since when it stands as it does.
+    pub since: Timestamp,
+    /// Why it is bad.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+impl Release {
+    /// A release that was just unpacked.
+    pub fn prepared(statement: Digest, unpacked: u64, entries: u64, now: Timestamp) -> Self {
+        Self { standing: Standing::Prepared, statement, unpacked, entries, prepared: now, since: now, reason: None }
+    }
+}
+
+/// What serves.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Live {
+    /// The release `current` leads to.
+    pub version: Version,
+    /// Since when.
+    pub since: Timestamp,
+    /// False from the switch until the health check has passed.
+    pub confirmed: bool,
+}
+
+/// The newest pointer of a channel this node has seen; it never goes below.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Position {
+    /// The channel's epoch: compared first.
+    pub epoch: u64,
+    /// The channel's serial.
+    pub serial: u64,
+}
+
+impl std::fmt::Display for Position {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "serial {} of epoch {}", self.serial, self.epoch)
+    }
+}
+
+/// How an activation came about, which decides where the next rollback goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    /// By name or channel: the release that served before is the next to go back to.
+    Forward,
+    /// By rollback: what was newer in the chain is left behind, so that the next rollback goes further back.
+    Back,
+}
+
+/// All a node knows of one app.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct State {
+    schema: u32,
+    app: AppName,
+    live: Option<Live>,
+    /// Healthy releases in the order in which they were confirmed, each once, the last one last.
+    healthy: Vec<Version>,
+    releases: BTreeMap<Version, Release>,
+    channels: BTreeMap<ChannelName, Position>,
+}
+
+impl State {
+    /// Of a node that never had the app.
+    pub fn new(app: &AppName) -> Self {
+        let (live, healthy) = (None, Vec::new());
+        let (releases, channels) = (BTreeMap::new(), BTreeMap::new());
+        Self { schema: SCHEMA, app: app.clone(), live, healthy, releases, channels }
+    }
+
+    /// Reads the state file; none there is the state of a new node.
+    pub fn load(path: &Path, app: &AppName) -> Result<Self, Error> {
+        let Some(text) = fs::if_there(fs::read(path, LIMIT))? else { return Ok(Self::new(app)) };
+        let state = Self::parse(&text, path)?;
+        if state.app == *app {
+            Ok(state)
+        } else {
+            Err(Error::OtherApp { path: path.to_owned(), found: state.app, wanted: app.clone() })
+        }
+    }
+
+    /// The schema is looked at alone and first: a newer file is "newer", not "unknown field".
+    fn parse(text: &[u8], path: &Path) -> Result<Self, Error> {
+        #[derive(Deserialize)]
+        struct Schema {
+            schema: u32,
+        }
+        let damaged = |source| Error::Damaged { path: path.to_owned(), source };
+        let Schema { schema: found } = serde_json::from_slice(text).map_err(damaged)?;
+        if found > SCHEMA {
+            return Err(Error::Newer { path: path.to_owned(), found });
+        }
+        serde_json::from_slice(text).map_err(damaged)
+    }
+
+    /// Writes the state file: after `Ok` it survives a power cut, before it the old one does.
+    pub fn save(&self, path: &Path) -> fs::Result<()> {
+        // A map with text keys and plain fields always has a JSON form.
+        let mut text = serde_json::to_vec_pretty(self).unwrap_or_default();
+        text.push(b'\n');
+        fs::write_durably(path, &text)
+    }
+
+    /// What serves, if anything does.
+    pub fn live(&self) -> Option<&Live> {
+        self.live.as_ref()
+    }
+
+    /// The version that serves, if any does.
+    pub fn live_version(&self) -> Option<&Version> {
+        self.live.as_ref().map(|live| &live.version)
+    }
+
+    /// A release, if it is known here.
+    pub fn release(&self, version: &Version) -> Option<&Release> {
+        self.releases.get(version)
+    }
+
+    /// All releases by name.
+    pub fn releases(&self) -> impl Iterator<Item = (&Version, &Release)> {
+        self.releases.iter()
+    }
+
+    /// How a release stands; nothing for one that is not here.
+    pub fn standing(&self, version: &Version) -> Option<Standing> {
+        let recorded = self.releases.get(version)?.standing;
+        match &self.live {
+            Some(live) if live.version == *version && !live.confirmed => Some(Standing::Live),
+            _ => Some(recorded),
+        }
+    }
+
+    /// Where a rollback goes: the last healthy release that is not the one that serves.
+    pub fn previous(&self) -> Option<&Version> {
+        self.healthy.iter().rev().find(|version| Some(*version) != self.live_version())
+    }
+
+    /// The newest position seen of a channel.
+    pub fn position(&self, channel: &ChannelName) -> Option<Position> {
+        self.channels.get(channel).copied()
+    }
+
+    /// All channels seen.
+    pub fn positions(&self) -> impl Iterator<Item = (&ChannelName, Position)> {
+        self.channels.iter().map(|(channel, position)| (channel, *position))
+    }
+
+    /// Remembers a channel's position. The caller has made sure that it is not below the one remembered.
+    pub fn see(&mut self, channel: &ChannelName, position: Position) {
+        let highest = self.channels.entry(channel.clone()).or_insert(position);
+        *highest = position.max(*highest);
+    }
+
+    /// A release is complete on the disk.
+    pub fn add(&mut self, version: &Version, release: Release) {
+        self.releases.insert(version.clone(), release);
+    }
+
+    /// A release is not on the disk any more.
+    pub fn forget(&mut self, version: &Version) {
+        self.releases.remove(version);
+        self.healthy.retain(|healthy| healthy != version);
+        if self.live_version() == Some(version) {
+            self.live = None;
+        }
+    }
+
+    /// `current` is about to lead to this release, which is yet to be confirmed.
+    pub fn switch_to(&mut self, version: &Version, now: Timestamp) {
+        self.live = Some(Live { version: version.clone(), since: now, confirmed: false });
+    }
+
+    /// What serves is taken to be this release, as it was before something that is now taken back; confirmed when it
+    /// ever was. `None`: nothing serves.
+    pub fn return_to(&mut self, version: Option<&Version>, now: Timestamp) {
+        self.live = version.map(|version| {
+            let confirmed = self.releases.get(version).is_some_and(|r| r.standing == Standing::Healthy);
+            Live { version: version.clone(), since: now, confirmed }
+        });
+    }
+
+    /// What serves has passed its check: it is healthy, and the last one in the chain.
+    pub fn confirm(&mut self, direction: Direction, now: Timestamp) {
+        let Some(live) = &mut self.live else { return };
+        live.confirmed = true;
+        let version = live.version.clone();
+        if let Some(release) = self.releases.get_mut(&version) {
+            (release.standing, release.since, release.reason) = (Standing::Healthy, now, None);
+        }
+        let known = self.healthy.iter().position(|healthy| *healthy == version);
+        match (direction, known) {
+            (Direction::Back, Some(at)) => self.healthy.truncate(at),
+            _ => self.healthy.retain(|healthy| *healthy != version),
+        }
+        self.healthy.push(version);
+    }
+
+    /// A release failed when it was activated: it is not gone back to, and only activated again on demand.
+    pub fn mark_bad(&mut self, version: &Version, reason: &str, now: Timestamp) {
+        if let Some(release) = self.releases.get_mut(version) {
+            (release.standing, release.since, release.reason) = (Standing::Bad, now, Some(reason.to_owned()));
+        }
+        self.healthy.retain(|healthy| healthy != version);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::disallowed_methods, reason = "tests write state files by hand")]
+
+    use super::*;
+
+    fn v(name: &str) -> Version {
+        name.parse().unwrap()
+    }
+
+    fn now() -> Timestamp {
+        "2026-11-20T12:00:00Z".parse().unwrap()
+    }
+
+    fn state(versions: &[&str]) -> State {
+        let mut state = State::new(&"polls".parse().unwrap());
+        for name in versions {
+            state.add(&v(name), Release::prepared(Digest::of(name.as_bytes()), 1, 1, now()));
+        }
+        state
+    }
+
+    fn serve(state: &mut State, name: &str, direction: Direction) {
+        state.switch_to(&v(name), now());
+        state.confirm(direction, now());
+    }
+
+    fn previous(state: &State) -> Option<&str> {
+        state.previous().map(Version::as_str)
+    }
+
+    #[test]
+    fn good_bad_good_goes_back_to_the_first_good_one() {
+        let mut state = state(&["a", "b", "c"]);
+        serve(&mut state, "a", Direction::Forward);
+        state.switch_to(&v("b"), now());
+        assert_eq!(state.standing(&v("b")), Some(Standing::Live));
+        state.return_to(Some(&v("a")), now());
+        state.mark_bad(&v("b"), "500", now());
+        serve(&mut state, "c", Direction::Forward);
+        assert_eq!(previous(&state), Some("a"));
+        assert_eq!(state.standing(&v("b")), Some(Standing::Bad));
+    }
+
+    #[test]
+    fn each_rollback_goes_further_back() {
+        let mut state = state(&["a", "b", "c"]);
+        for name in ["a", "b", "c"] {
+            serve(&mut state, name, Direction::Forward);
+        }
+        assert_eq!(previous(&state), Some("b"));
+        serve(&mut state, "b", Direction::Back);
+        assert_eq!(previous(&state), Some("a"));
+        serve(&mut state, "a", Direction::Back);
+        assert_eq!(previous(&state), None);
+    }
+
+    #[test]
+    fn activating_an_older_release_by_name_can_be_rolled_back() {
+        let mut state = state(&["a", "b"]);
+        for name in ["a", "b", "a"] {
+            serve(&mut state, name, Direction::Forward);
+        }
+        assert_eq!(previous(&state), Some("b"));
+    }
+
+    #[test]
+    fn returning_keeps_what_was_known_of_a_release() {
+        let mut state = state(&["a", "b"]);
+        serve(&mut state, "a", Direction::Forward);
+        let before = state.clone();
+        state.switch_to(&v("b"), now());
+        assert_eq!(previous(&state), Some("a"));
+        state.return_to(Some(&v("a")), now());
+        assert_eq!(state, before);
+        assert_eq!(state.standing(&v("b")), Some(Standing::Prepared));
+    }
+
+    #[test]
+    fn a_forgotten_release_leaves_no_trace() {
+        let mut state = state(&["a"]);
+        serve(&mut state, "a", Direction::Forward);
+        state.forget(&v("a"));
+        assert_eq!((state.live(), state.previous(), state.releases().count()), (None, None, 0));
+    }
+
+    #[test]
+    fn a_channel_never_goes_back() {
+        let mut state = state(&[]);
+        let production = "production".parse().unwrap();
+        for (epoch, serial) in [(1, 7), (1, 3), (2, 1), (1, 9)] {
+            state.see(&production, Position { epoch, serial });
+        }
+        assert_eq!(state.position(&production), Some(Position { epoch: 2, serial: 1 }));
+    }
+
+    #[test]
+    fn what_is_saved_is_loaded() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("state.json");
+        let mut state = state(&["a", "b"]);
+        serve(&mut state, "a", Direction::Forward);
+        state.mark_bad(&v("b"), "connection refused", now());
+        state.save(&path).unwrap();
+        assert_eq!(State::load(&path, &state.app).unwrap(), state);
+        assert_eq!(State::load(&dir.path().join("none"), &state.app).unwrap(), State::new(&state.app));
+    }
+
+    #[test]
+    fn newer_damaged_and_foreign_files_are_refused_by_name() {
+        let refuse = |text: &str| {
+            let parsed = State::parse(text.as_bytes(), Path::new("/srv/polls/.pannier/state.json"));
+            let error = parsed.unwrap_err();
+            format!("{error}\n{}", error.hint().unwrap())
+        };
+        insta::assert_snapshot!(refuse(r#"{"schema":2,"future":1}"#), @"
+        the state file `/srv/polls/.pannier/state.json` has schema 2, this program knows up to 1
+        use the newer pannier-activator that wrote it
+        ");
+        insta::assert_snapshot!(refuse("{"), @"
+        the state file `/srv/polls/.pannier/state.json` is damaged
+        move it away: `mv /srv/polls/.pannier/state.json /srv/polls/.pannier/state.json.damaged`; the next command learns it anew from the releases
+        ");
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("state.json");
+        state(&[]).save(&path).unwrap();
+        let error = State::load(&path, &"blog".parse().unwrap()).unwrap_err().to_string();
+        assert!(error.starts_with("the root belongs to the app `polls`, not to `blog`"), "{error}");
+    }
+}

@@ -1,0 +1,105 @@
+//! What the unit tests share: a root in a temporary folder, and releases laid into it as a fetch would have left them.
+#![allow(clippy::disallowed_methods, reason = "tests lay out roots by hand")]
+
+use std::path::PathBuf;
+
+use pannier_shared::digest::Digest;
+use pannier_shared::event::{Event, Recorder};
+use pannier_shared::id::{AppName, Version};
+use pannier_shared::sys::clock;
+
+use crate::activate::{Activated, Failure, OnBad, Request, activate};
+use crate::config::App;
+use crate::layout::Root;
+use crate::node::{Error, Node};
+use crate::record;
+use crate::state::{Direction, Release};
+
+/// A node of one app, `polls`.
+pub struct Fixture {
+    _dir: tempfile::TempDir,
+    pub config: App,
+    pub told: Recorder,
+}
+
+pub fn v(name: &str) -> Version {
+    name.parse().unwrap()
+}
+
+pub fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
+}
+
+impl Fixture {
+    /// With these releases on the disk, complete, recorded, but not yet in the state file.
+    pub fn with(versions: &[&str]) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().join("polls");
+        let config = App { root, channel: None, restart: None, python: None, health: None };
+        let fixture = Self { _dir: dir, config, told: Recorder::default() };
+        for version in versions {
+            fixture.lay(version);
+        }
+        fixture
+    }
+
+    pub fn app(&self) -> AppName {
+        "polls".parse().unwrap()
+    }
+
+    pub fn root(&self) -> Root {
+        Root::prepare(&self.config.root).unwrap()
+    }
+
+    /// Lays one release with a file `version.txt` that holds its version.
+    pub fn lay(&self, version: &str) -> PathBuf {
+        let (root, version) = (self.root(), v(version));
+        let tree = root.release(&version);
+        std::fs::create_dir_all(tree.join(".pannier")).unwrap();
+        std::fs::write(tree.join(record::COMPLETE), "").unwrap();
+        std::fs::write(tree.join("version.txt"), version.as_str()).unwrap();
+        std::fs::create_dir_all(root.toc(&version)).unwrap();
+        let release = Release::prepared(Digest::of(version.as_str().as_bytes()), 2, 4, clock::now());
+        record::write(&root.toc(&version), &release, b"signed").unwrap();
+        tree
+    }
+
+    /// A process that another test is just starting shares our lock's handle until it has become its program, so a lock
+    /// that was let go may be held for a moment longer.
+    pub fn open(&self) -> Result<Node, Error> {
+        for _ in 0..500 {
+            match self.try_open() {
+                Err(Error::Lock { .. }) => clock::sleep(std::time::Duration::from_millis(10)),
+                other => return other,
+            }
+        }
+        self.try_open()
+    }
+
+    pub fn try_open(&self) -> Result<Node, Error> {
+        Node::open(&self.app(), &self.config, "test", &self.told)
+    }
+
+    pub fn activate(&self, version: &str) -> Result<Activated, Box<Failure>> {
+        self.activate_with(version, OnBad::Refuse)
+    }
+
+    pub fn activate_with(&self, version: &str, bad: OnBad) -> Result<Activated, Box<Failure>> {
+        let request = Request { version: v(version), direction: Direction::Forward, bad };
+        activate(&mut self.open().unwrap(), &request, &runtime(), &self.told)
+    }
+
+    /// Where `current` leads.
+    pub fn current(&self) -> Option<String> {
+        self.root().where_current_leads().unwrap().version().map(|version| version.as_str().to_owned())
+    }
+
+    /// All warnings so far.
+    pub fn warnings(&self) -> Vec<String> {
+        let warning = |event| match event {
+            Event::Warning { text } => Some(text),
+            _ => None,
+        };
+        self.told.events().into_iter().filter_map(warning).collect()
+    }
+}
