@@ -2,12 +2,10 @@
 //!
 //! [`build`] holds the table of steps; each [`stages`] room does one of them. Nothing here prints or exits.
 
+pub mod build;
 pub mod environment;
-pub mod keys;
-pub mod promote;
-pub mod publish;
-pub mod releases;
 pub mod settings;
 pub mod stages;
 #[cfg(test)]
 mod testing;
+pub mod tree;

@@ -1,7 +1,9 @@
 """Runs inside a scratch copy of the project: says what Django knows of it, or collects its static files.
 
-    project.py MANAGE_PY FALLBACK_SETTINGS ANSWER describe
-    project.py MANAGE_PY FALLBACK_SETTINGS ANSWER collect FOLDER
+    project.py APP MANAGE_PY FALLBACK_SETTINGS ANSWER describe
+    project.py APP MANAGE_PY FALLBACK_SETTINGS ANSWER collect FOLDER
+
+APP is the copy's folder.
 
 The project's own manage.py runs first, as it always does, so that what it does to sys.path and the environment holds;
 only the command at its end is ours. The answer is one JSON object in the file ANSWER: standard output belongs to the
@@ -15,8 +17,11 @@ import sys
 import traceback
 
 
+APP = sys.argv[1]
+
+
 def main():
-    manage, fallback, answer, task, *rest = sys.argv[1:]
+    manage, fallback, answer, task, *rest = sys.argv[2:]
     sys.path[0] = os.path.dirname(manage)
     sys.argv = [manage, "pannier"]
     reached = []
@@ -50,7 +55,21 @@ def write(path, answer):
 
 
 def failure(step):
-    return {"failed": step, "traceback": traceback.format_exc()}
+    """What went wrong, told by the project's own frames: those of libraries and of Python's import system say little."""
+    kind, error, trace = sys.exc_info()
+    frames = traceback.extract_tb(trace)
+    installed = [frame for frame in frames if os.sep + "site-packages" + os.sep in frame.filename]
+    own = [frame for frame in frames if frame.filename.startswith(APP + os.sep)]
+    lines = ['File "%s", line %d, in %s\n  %s\n' % (short(f.filename), f.lineno, f.name, f.line) for f in own or installed[-1:]]
+    words = "".join(lines + traceback.format_exception_only(kind, error))
+    from_environment = isinstance(error, KeyError) and os.environ.__class__.__getitem__.__code__.co_filename == frames[-1].filename
+    variable = str(error.args[0]) if from_environment else None
+    return {"failed": step, "traceback": words.replace(APP + os.sep, ""), "variable": variable}
+
+
+def short(path):
+    below = path.split(os.sep + "site-packages" + os.sep)[-1]
+    return below[len(APP) + 1:] if below.startswith(APP + os.sep) else below
 
 
 def attempt(task, rest):
@@ -101,16 +120,19 @@ def static(settings):
         return None
     from django.contrib.staticfiles.storage import HashedFilesMixin, staticfiles_storage
     from django.core.files.storage import FileSystemStorage
+    from django.utils.module_loading import import_string
 
-    storage = staticfiles_storage
-    local = isinstance(storage, FileSystemStorage)
-    root = storage.location if local and settings.STATIC_ROOT or local and storage.base_location else None
-    kind = type(storage._wrapped)
+    chosen = getattr(settings, "STORAGES", {}).get("staticfiles", {})
+    backend = chosen.get("BACKEND") or settings.STATICFILES_STORAGE
+    kind = import_string(backend)
+    local = issubclass(kind, FileSystemStorage)
+    # A manifest storage without a folder fails as it is made, so it is asked for its folder only where it has one.
+    has_folder = local and (settings.STATIC_ROOT or "location" in chosen.get("OPTIONS", {}))
     return {
-        "backend": "%s.%s" % (kind.__module__, kind.__qualname__),
+        "backend": backend,
         "local": local,
-        "root": os.path.realpath(root) if root else None,
-        "hashed": isinstance(storage, HashedFilesMixin),
+        "root": os.path.realpath(staticfiles_storage.location) if has_folder else None,
+        "hashed": issubclass(kind, HashedFilesMixin),
     }
 
 

@@ -85,7 +85,13 @@ impl Scratch {
         command.env("PATH", format!("{}:/usr/local/bin:/usr/bin:/bin", self.bin.display()));
         command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         command.current_dir(self.manage.parent().unwrap_or(&self.app));
-        command.args(["-c", SCRIPT]).arg(&self.manage).arg(fallback.unwrap_or_default()).arg(&answer).args(task);
+        command
+            .args(["-c", SCRIPT])
+            .arg(&self.app)
+            .arg(&self.manage)
+            .arg(fallback.unwrap_or_default())
+            .arg(&answer)
+            .args(task);
         let ran = process::run(&mut command, LIMIT);
         if !fs::exists(&answer) {
             ran.map_err(Error::Died)?;

@@ -25,6 +25,13 @@ const ASK: Duration = Duration::from_secs(60);
 /// Making a virtual environment and fetching 20 MB on a slow line.
 const FETCH: Duration = Duration::from_secs(600);
 
+/// How uv is to behave: plain output, and settings from variables only, so that no file of a project names an index.
+const QUIET_UV: &[(&str, &str)] =
+    &[("UV_NO_PROGRESS", "1"), ("NO_COLOR", "1"), ("UV_NO_CONFIG", "1"), ("UV_PYTHON_DOWNLOADS", "never")];
+
+/// How pip is to behave.
+const QUIET_PIP: &[(&str, &str)] = &[("PIP_NO_INPUT", "1"), ("PIP_DISABLE_PIP_VERSION_CHECK", "1")];
+
 /// The programs that handle packages.
 #[derive(Debug, Clone)]
 pub struct Tools {
@@ -101,17 +108,22 @@ pub fn find(python: &Interpreter, env: &Ambient, sink: &dyn Sink) -> Result<Tool
 }
 
 impl Tools {
-    /// uv, with the network and its configuration.
+    /// Where they are, for a person.
+    pub fn describe(&self) -> String {
+        format!("uv at `{}`, pip of `{}`", Path::new(&self.uv).display(), self.pip.display())
+    }
+
+    /// uv, with the network and the variables that configure it.
     pub fn uv(&self) -> Command {
         let mut uv = self.env.fetching(&self.uv);
-        uv.args(["--no-progress", "--color", "never", "--no-python-downloads"]);
+        uv.envs(QUIET_UV.iter().copied());
         uv
     }
 
-    /// uv for work on local files: no network, and no configuration of the caller that could change the result.
+    /// uv for work on local files: no network, and nothing of the caller's that could change the result.
     pub fn uv_offline(&self) -> Command {
         let mut uv = self.env.local(&self.uv);
-        uv.args(["--no-progress", "--color", "never", "--no-python-downloads", "--no-config", "--offline"]);
+        uv.envs(QUIET_UV.iter().copied()).env("UV_OFFLINE", "1");
         uv
     }
 
@@ -123,7 +135,7 @@ impl Tools {
     /// pip, with the network and its configuration.
     pub fn pip(&self) -> Command {
         let mut pip = self.env.fetching(&self.pip);
-        pip.args(["-m", "pip", "--no-input", "--disable-pip-version-check"]);
+        pip.args(["-m", "pip"]).envs(QUIET_PIP.iter().copied());
         pip
     }
 }

@@ -51,6 +51,8 @@ pub enum Error {
     Manage {
         /// What Python said.
         traceback: String,
+        /// The variable that was asked for, where Python knows it.
+        variable: Option<String>,
     },
     /// The settings module, or an app that it installs, fails to import.
     #[error("{what} `{settings}` fail{} to load{}", if *.what == Phase::Settings { "s" } else { "" }, process::last_lines(.traceback))]
@@ -61,6 +63,8 @@ pub enum Error {
         settings: String,
         /// What Python said.
         traceback: String,
+        /// The variable that was asked for, where Python knows it.
+        variable: Option<String>,
     },
     /// The description could not be made from loaded settings.
     #[error("Django cannot say how `{settings}` is set up{}", process::last_lines(.traceback))]
@@ -96,18 +100,21 @@ impl Error {
         match self {
             Self::NoSettings => Some("name it in pannier.toml: `settings = \"mysite.settings\"`".to_owned()),
             Self::NoDjango => Some("add `Django` to the requirements".to_owned()),
-            Self::Import { traceback, .. } | Self::Manage { traceback } => blame::hint(traceback),
+            Self::Import { traceback, variable, .. } | Self::Manage { traceback, variable } => {
+                blame::hint(traceback, variable.as_deref())
+            }
             _ => None,
         }
     }
 }
 
-/// The script's answer; a failure has only the first three.
+/// The script's answer; a failure has only the first four.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct Answer {
     failed: Option<String>,
     traceback: String,
+    variable: Option<String>,
     settings: String,
     debug: bool,
     wsgi: Option<String>,
@@ -139,13 +146,13 @@ pub fn describe(scratch: &Scratch, folder: &str, sink: &dyn Sink) -> Result<Proj
 
 fn judge(answer: Answer) -> Result<Answer, Error> {
     let Some(step) = answer.failed.clone() else { return Ok(answer) };
-    let Answer { settings, traceback, .. } = answer;
+    let Answer { settings, traceback, variable, .. } = answer;
     Err(match step.as_str() {
         "no settings" => Error::NoSettings,
         "django" => Error::NoDjango,
-        "manage.py" => Error::Manage { traceback },
-        "settings" => Error::Import { what: Phase::Settings, settings, traceback },
-        "apps" => Error::Import { what: Phase::Apps, settings, traceback },
+        "manage.py" => Error::Manage { traceback, variable },
+        "settings" => Error::Import { what: Phase::Settings, settings, traceback, variable },
+        "apps" => Error::Import { what: Phase::Apps, settings, traceback, variable },
         _ => Error::Describe { settings, traceback },
     })
 }
@@ -197,21 +204,20 @@ mod tests {
 
     #[test]
     fn a_settings_module_that_fails_shows_its_last_lines_and_the_missing_variable() {
-        let traceback = "Traceback (most recent call last):\n  File \"x\", line 1\n    os.environ[\"SECRET_KEY\"]\n  \
-                         File \"<frozen os>\", line 679, in __getitem__\nKeyError: 'SECRET_KEY'\n";
+        let traceback =
+            "File \"site/settings.py\", line 1, in <module>\n  os.environ[\"SECRET_KEY\"]\nKeyError: 'SECRET_KEY'\n";
         let answer = Answer {
             failed: Some("settings".to_owned()),
             traceback: traceback.to_owned(),
             settings: "site.settings".to_owned(),
+            variable: Some("SECRET_KEY".to_owned()),
             ..Answer::default()
         };
         let error = judge(answer).unwrap_err();
         insta::assert_snapshot!(told(&error), @r#"
         the settings module `site.settings` fails to load
-          | Traceback (most recent call last):
-          |   File "x", line 1
-          |     os.environ["SECRET_KEY"]
-          |   File "<frozen os>", line 679, in __getitem__
+          | File "site/settings.py", line 1, in <module>
+          |   os.environ["SECRET_KEY"]
           | KeyError: 'SECRET_KEY'
         "#);
         insta::assert_snapshot!(error.hint().unwrap(), @r#"

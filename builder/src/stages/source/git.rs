@@ -1,6 +1,6 @@
 //! What git tracks, as it lies in the working tree.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -17,8 +17,13 @@ const LIMIT: Duration = Duration::from_secs(60);
 /// How many untracked files a warning names.
 const NAMED: usize = 3;
 
-/// The tracked files below `project`; `None` when it is not in a git checkout, or git tracks nothing below it.
-pub fn tracked(project: &Path, env: &Ambient, sink: &dyn Sink) -> Result<Option<Listing>, Error> {
+/// The tracked files below `project`, not counting the build's `own_folders`; `None` when it is not in a git checkout, or git tracks nothing below it.
+pub fn tracked(
+    project: &Path,
+    own_folders: &[PathBuf],
+    env: &Ambient,
+    sink: &dyn Sink,
+) -> Result<Option<Listing>, Error> {
     let git = |arguments: &[&str]| process::run(command(project, env).args(arguments), LIMIT);
     if let Err(error) = git(&["rev-parse", "--is-inside-work-tree"]) {
         return not_in_git(project, error, sink);
@@ -32,7 +37,9 @@ pub fn tracked(project: &Path, env: &Ambient, sink: &dyn Sink) -> Result<Option<
     let mut paths: Vec<String> = all.into_iter().filter(|path| fs::exists(&project.join(path))).collect();
     paths.sort();
     let others = git(&["ls-files", "-z", "--others", "--exclude-standard"]).map_err(failed)?;
-    warn_of_untracked(&names(&others.stdout)?, sink);
+    let mut others = names(&others.stdout)?;
+    others.retain(|path| !own_folders.iter().any(|own| project.join(path).starts_with(own)));
+    warn_of_untracked(&others, sink);
     let status = git(&["status", "--porcelain", "--untracked-files=no", "--", "."]).map_err(failed)?;
     // Before the first commit there is no HEAD, and so nothing to name.
     let head = git(&["rev-parse", "--verify", "HEAD"]).ok();

@@ -148,7 +148,7 @@ pub fn stage(request: &Request<'_>, to: &Path, env: &Ambient, sink: &dyn Sink) -
     if !fs::stat(request.project).is_ok_and(|meta| meta.is_dir()) {
         return Err(Error::NoProject(request.project.to_owned()));
     }
-    let tracked = git::tracked(request.project, env, sink)?;
+    let tracked = git::tracked(request.project, request.own_folders, env, sink)?;
     let looked = if tracked.is_some() { "what git tracks" } else { "every folder not on the ignore list" };
     let listing = match tracked {
         Some(listing) => listing,

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use pannier_shared::sys::{fs, process};
@@ -20,17 +21,28 @@ const SAME: &[(&str, &str)] = &[
     ("extra-index-url", "UV_INDEX"),
     ("find-links", "UV_FIND_LINKS"),
     ("trusted-host", "UV_INSECURE_HOST"),
-    ("no-index", "UV_NO_INDEX"),
     ("cert", "SSL_CERT_FILE"),
 ];
 
-/// Variables for uv that say what pip's configuration says.
-pub fn for_uv(tools: &Tools) -> BTreeMap<&'static str, String> {
-    // A pip without `config` (before 10) has nothing to tell; then uv's own defaults hold.
+/// uv with variables and options that say what pip's configuration says.
+pub fn uv_as_pip(tools: &Tools) -> Command {
+    // A pip that cannot list its configuration has nothing to tell; then uv's own defaults hold.
     let printed = process::run(tools.pip().args(["config", "list"]), LIMIT);
-    let mut settings = printed.map(|printed| translate(&String::from_utf8_lossy(&printed.stdout))).unwrap_or_default();
+    let printed = printed.map(|printed| String::from_utf8_lossy(&printed.stdout).into_owned()).unwrap_or_default();
+    let mut settings = translate(&printed);
     settings.retain(|name, _| !tools.is_set(name));
-    settings
+    let mut uv = tools.uv();
+    uv.envs(settings).args(["pip", "compile"]);
+    // There is no variable for this one.
+    if printed.lines().any(has_no_index) {
+        uv.arg("--no-index");
+    }
+    uv
+}
+
+fn has_no_index(line: &str) -> bool {
+    let value = line.split_once(".no-index=").map(|(_, value)| value.trim_matches(['\'', '"']).to_ascii_lowercase());
+    value.is_some_and(|value| matches!(value.as_str(), "1" | "true" | "yes" | "on" | "y" | "t"))
 }
 
 /// Reads lines such as `global.index-url='https://...'`; the environment's (`:env:.`) win over files'.
@@ -68,6 +80,12 @@ mod tests {
         assert_eq!(found["UV_DEFAULT_INDEX"], "https://a.example/simple");
         assert_eq!(found["UV_INDEX"], "https://b.example https://c.example");
         assert_eq!(found.len(), 2, "{found:?}");
+    }
+
+    #[test]
+    fn switching_the_index_off_is_understood() {
+        assert!(has_no_index(":env:.no-index='1'") && has_no_index("global.no-index='true'"));
+        assert!(!has_no_index("global.no-index='false'") && !has_no_index("global.index-url='1'"));
     }
 
     #[test]

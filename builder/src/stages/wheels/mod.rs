@@ -155,10 +155,10 @@ fn lock(
     let path = work.join("requirements.lock");
     fs::write(&wanted, requirements::print(&required.list).as_bytes())?;
     fs::write(&limits, requirements::print(&required.constraints).as_bytes())?;
-    let mut uv = tools.uv();
-    uv.args(["pip", "compile", "--quiet", "--generate-hashes", "--no-header", "--no-annotate", "--no-config"]);
+    let mut uv = index::uv_as_pip(tools);
+    uv.args(["--quiet", "--generate-hashes", "--no-header", "--no-annotate"]);
     uv.arg("--python").arg(&python.executable).arg("--constraints").arg(&limits);
-    uv.arg("--output-file").arg(&path).arg(&wanted).envs(index::for_uv(tools));
+    uv.arg("--output-file").arg(&path).arg(&wanted);
     let failed = |source| Error::Unresolved { file: required.file.clone(), python: python.version.clone(), source };
     process::run(&mut uv, RESOLVE).map_err(failed)?;
     let text = format!(
