@@ -4,6 +4,10 @@
 
 pub mod build;
 pub mod environment;
+pub mod keys;
+pub mod promote;
+pub mod publish;
+pub mod releases;
 pub mod settings;
 pub mod stages;
 #[cfg(test)]

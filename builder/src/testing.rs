@@ -4,6 +4,16 @@
 use std::error::Error;
 use std::path::Path;
 
+use jiff::Timestamp;
+use pannier_shared::digest::Digest;
+use pannier_shared::keys;
+use pannier_shared::published::Published;
+use pannier_shared::signature::{SigningKey, Trust, sign};
+use pannier_shared::statement::{Channel, Statement};
+use pannier_shared::store::dir::DirStore;
+use pannier_shared::store::{Condition, Store};
+use serde_json::json;
+
 use crate::environment::Ambient;
 
 /// An error as a person is told it: its own line, then each cause on a line of its own.
@@ -26,4 +36,71 @@ pub fn files(root: &Path) -> Vec<String> {
     let mut paths: Vec<String> = entries.map(relative).collect();
     paths.sort();
     paths
+}
+
+/// Two kinds of machines.
+pub const X86: &str = "x86_64-linux-gnu";
+pub const ARM: &str = "aarch64-linux-gnu";
+
+/// The time of the tests.
+pub fn now() -> Timestamp {
+    "2026-03-01T12:00:00Z".parse().unwrap()
+}
+
+/// A statement of the app `polls`.
+pub fn statement(version: &str, target: &str) -> Statement {
+    let digest = Digest::of(version.as_bytes());
+    let django = json!({"settings": "polls.settings", "folder": ".", "static_url": "/static/", "static_hashed": true});
+    let interpreter = json!({"origin": "bundled", "python": "3.11", "abi": "cpython-311-x86_64-linux-gnu", "link": "venv/bin/python"});
+    let release = json!({"app": "polls", "version": version, "target": target, "interpreter": interpreter,
+        "dependencies": [], "django": django, "built_by": "0.1.0"});
+    let artifact = json!({"size": 100, "sha256": digest, "toc": {"offset": 10, "length": 20, "sha256": digest},
+        "entries": 3, "unpacked": 400});
+    serde_json::from_value(json!({"type": "release", "format": 1, "release": release, "artifact": artifact})).unwrap()
+}
+
+/// A store in a folder, and a key `ci` that is trusted with everything.
+pub struct Place {
+    _dir: tempfile::TempDir,
+    store: DirStore,
+    trust: Trust,
+    /// The key.
+    pub key: SigningKey,
+}
+
+impl Place {
+    pub fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let key = SigningKey::generate("ci").unwrap();
+        let line = format!("ci namespaces=\"release@pannier,channel@pannier\" {}\n", key.public());
+        Self { store: DirStore::new(dir.path()), _dir: dir, trust: Trust::parse(&line, "trust").unwrap(), key }
+    }
+
+    pub fn published(&self) -> Published<'_> {
+        Published { store: &self.store, trust: &self.trust, now: now() }
+    }
+
+    pub async fn put(&self, key: &str, bytes: Vec<u8>) {
+        self.store.put(&key.parse().unwrap(), bytes.into(), Condition::Absent).await.unwrap();
+    }
+
+    /// Publishes a statement of `polls`; gives the digest of its file.
+    pub async fn publish(&self, version: &str, target: &str) -> Digest {
+        self.publish_signed_by(version, target, &self.key).await
+    }
+
+    pub async fn publish_signed_by(&self, version: &str, target: &str, key: &SigningKey) -> Digest {
+        let bytes = sign(&statement(version, target), key).unwrap();
+        let digest = Digest::of(&bytes);
+        self.put(&format!("polls/releases/{version}/{target}/release.json"), bytes).await;
+        digest
+    }
+
+    /// Signs a pointer and puts it over the one that is there, whatever it says.
+    pub async fn replace_pointer(&self, pointer: &Channel) {
+        let key = keys::channel(&pointer.app, &pointer.channel);
+        let present = self.store.head(&key).await.unwrap().etag;
+        let bytes = sign(pointer, &self.key).unwrap();
+        self.store.put(&key, bytes.into(), Condition::Unchanged(present)).await.unwrap();
+    }
 }

@@ -38,3 +38,36 @@ pub fn channel(app: &AppName, channel: &ChannelName) -> Key {
 fn key(text: String) -> Key {
     text.parse().expect("names are valid key components")
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const LOWER: &str = "[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?";
+    const VERSION: &str = "[A-Za-z0-9][A-Za-z0-9._+-]{0,63}";
+    const TARGET: &str = "[A-Za-z0-9_]{1,20}-[A-Za-z0-9_]{1,20}-[A-Za-z0-9_]{1,20}";
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn valid_names_make_valid_keys(app in LOWER, version in VERSION, target in TARGET, name in LOWER) {
+            let (app, name): (AppName, ChannelName) = (app.parse().unwrap(), name.parse().unwrap());
+            let (version, target): (Version, Target) = (version.parse().unwrap(), target.parse().unwrap());
+            let folder = format!("{}/{target}", targets(&app, &version));
+            prop_assert_eq!(&folder, &format!("{}/{version}/{target}", releases(&app)));
+            prop_assert_eq!(statement(&app, &version, &target).to_string(), format!("{folder}/release.json"));
+            prop_assert_eq!(artifact(&app, &version, &target).to_string(), format!("{folder}/artifact.tar.zst"));
+            prop_assert_eq!(channel(&app, &name).to_string(), format!("{}/{name}.json", channels(&app)));
+        }
+
+        #[test]
+        fn the_longest_names_make_valid_keys(app in "[a-z]{63}", version in "[A-Z]{64}", part in "[a-z]{61}") {
+            let target = format!("{part}-x-y").chars().skip(2).collect::<String>();
+            statement(&app.parse().unwrap(), &version.parse().unwrap(), &target.parse().unwrap());
+            artifact(&app.parse().unwrap(), &version.parse().unwrap(), &target.parse().unwrap());
+        }
+    }
+}

@@ -4,8 +4,10 @@
 pub mod bytecode;
 pub mod django;
 pub mod interpreter;
+pub mod pack;
 pub mod requirements;
 pub mod scratch;
+pub mod sign;
 pub mod source;
 pub mod static_files;
 pub mod tools;

@@ -181,8 +181,9 @@ fn decrypt(_: PrivateKey, path: &Path, _: &str) -> Result<PrivateKey, KeyError> 
 }
 
 #[cfg(test)]
-#[allow(clippy::disallowed_methods, reason = "tests ask the real ssh-keygen and look at files themselves")]
 mod tests {
+    #![allow(clippy::disallowed_methods, reason = "tests ask the real ssh-keygen and look at files themselves")]
+
     use std::process::Command;
 
     use super::*;

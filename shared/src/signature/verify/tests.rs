@@ -305,6 +305,7 @@ fn ssh_keygen_verifies_what_we_sign_with_its_key_and_refuses_what_we_refuse() {
     for options in [
         "namespaces=\"channel@pannier\"",
         "namespaces=\"release@pannier,channel@pannier\",valid-after=\"20200101Z\"",
+        "namespaces=\"channel@pannier\",valid-after=\"202001010000Z\",valid-before=\"29990101000000Z\"",
         "namespaces=\"release@pannier\"",
         "namespaces=\"channel@pannier\",valid-before=\"202001010000Z\"",
         "namespaces=\"channel@pannier\",valid-after=\"29990101000000Z\"",
