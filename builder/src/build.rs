@@ -5,16 +5,25 @@
 //! release.
 
 use std::any::type_name;
+use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread::available_parallelism;
 
+use pannier_shared::archive::write::{self, Options};
+use pannier_shared::digest::Digest;
 use pannier_shared::event::Sink;
 use pannier_shared::id::{AppName, Version};
-use pannier_shared::statement::{Dependency, Description, Interpreter as DescribedInterpreter, InterpreterOrigin};
+use pannier_shared::report::human;
+use pannier_shared::signature::SigningKey;
+use pannier_shared::statement::{
+    Artifact, Dependency, Description, Interpreter as DescribedInterpreter, InterpreterOrigin,
+};
 use pannier_shared::steps::{self, Done, Failure, Step, Undo};
 use pannier_shared::sys::fs;
 
 use crate::environment::Ambient;
+use crate::publish::{ARTIFACT_FILE, STATEMENT_FILE};
 use crate::settings::{Settings, StaticFiles};
 use crate::stages::django::Project;
 use crate::stages::interpreter::Interpreter;
@@ -23,7 +32,9 @@ use crate::stages::source::{Patterns, Staged};
 use crate::stages::tools::Tools;
 use crate::stages::venv::Venv;
 use crate::stages::wheels::{Folders, Vendored, Wheel};
-use crate::stages::{bytecode, django, interpreter, requirements, scratch, source, static_files, tools, venv, wheels};
+use crate::stages::{
+    bytecode, django, interpreter, pack, requirements, scratch, sign, source, static_files, tools, venv, wheels,
+};
 use crate::tree::{Groups, Tree};
 
 /// The steps, in order.
@@ -38,6 +49,8 @@ pub const TABLE: &[Step<Build, Error>] = &[
     Step { name: "django", does: "ask Django about the project", run: ask_django, undo: IN_WORK },
     Step { name: "static", does: "collect static files", run: collect_static, undo: IN_WORK },
     Step { name: "describe", does: "write down what is in the release", run: describe, undo: IN_WORK },
+    Step { name: "pack", does: "pack the tree into an archive", run: pack_tree, undo: IN_WORK },
+    Step { name: "sign", does: "sign the release's statement", run: sign_statement, undo: IN_WORK },
     Step { name: "deliver", does: "put the release where it was asked for", run: deliver, undo: Undo::By(take_back) },
 ];
 
@@ -45,7 +58,7 @@ pub const TABLE: &[Step<Build, Error>] = &[
 const IN_WORK: Undo<Build, Error> = Undo::Nothing("it writes into the build's folder only, which `prepare` removes");
 
 /// What to build.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Request {
     /// The project's folder.
     pub project: PathBuf,
@@ -57,6 +70,8 @@ pub struct Request {
     pub settings: Settings,
     /// The folder that gets `<app>-<version>-<target>/`.
     pub out: PathBuf,
+    /// The key that signs the release's statement.
+    pub key: SigningKey,
     /// The caller's environment.
     pub env: Ambient,
 }
@@ -75,6 +90,8 @@ pub struct Build {
     scratch: Slot<Scratch>,
     django: Slot<Project>,
     tree: Slot<Tree>,
+    artifact: Slot<Artifact>,
+    signed: Slot<Digest>,
     delivered: Option<PathBuf>,
 }
 
@@ -90,6 +107,10 @@ impl<T> Slot<T> {
 
     fn get(&self) -> Result<&T, Error> {
         self.0.as_ref().ok_or(Error::TooEarly(type_name::<T>()))
+    }
+
+    fn take(self) -> Result<T, Error> {
+        self.0.ok_or(Error::TooEarly(type_name::<T>()))
     }
 }
 
@@ -129,6 +150,12 @@ pub enum Error {
     /// The description cannot be written.
     #[error("failed to write the release's description")]
     Description(#[source] serde_json::Error),
+    /// The archive.
+    #[error(transparent)]
+    Pack(#[from] pack::Error),
+    /// The signature.
+    #[error(transparent)]
+    Sign(#[from] sign::Error),
     /// A step ran before the one whose result it needs: a bug in the table.
     #[error("the steps of the build are in a wrong order: there is no {0} yet")]
     TooEarly(&'static str),
@@ -149,16 +176,32 @@ impl Error {
             | Self::Bytecode(_)
             | Self::Scratch(_)
             | Self::Description(_)
+            | Self::Pack(_)
+            | Self::Sign(_)
             | Self::TooEarly(_) => None,
         }
     }
 }
 
-/// Builds a release; gives the folder it lies in.
-pub fn build(request: Request, sink: &Arc<dyn Sink>) -> Result<PathBuf, Box<Failure<Error>>> {
+/// A release on disk, ready to be published.
+#[derive(Debug)]
+pub struct Built {
+    /// The folder that holds its files.
+    pub folder: PathBuf,
+    /// What it says of itself.
+    pub description: Description,
+    /// Its archive.
+    pub artifact: Artifact,
+    /// SHA-256 of the signed statement: what a channel names.
+    pub statement: Digest,
+}
+
+/// Builds a release.
+pub fn build(request: Request, sink: &Arc<dyn Sink>) -> Result<Built, Box<Failure<Error>>> {
     let mut build = Build::new(request, sink);
     steps::run(TABLE, &mut build, sink.as_ref()).map_err(Box::new)?;
-    Ok(build.delivered.unwrap_or_default())
+    let step = TABLE.last().map_or("", |step| step.name);
+    build.finish().map_err(|error| Box::new(Failure { step, error, left: Vec::new() }))
 }
 
 impl Build {
@@ -178,6 +221,8 @@ impl Build {
             scratch: Slot::EMPTY,
             django: Slot::EMPTY,
             tree: Slot::EMPTY,
+            artifact: Slot::EMPTY,
+            signed: Slot::EMPTY,
             delivered: None,
         }
     }
@@ -185,6 +230,15 @@ impl Build {
     /// The finished tree, once it was described.
     pub fn tree(&self) -> Result<&Tree, Error> {
         self.tree.get()
+    }
+
+    fn finish(self) -> Result<Built, Error> {
+        Ok(Built {
+            folder: self.delivered.ok_or(Error::TooEarly("release"))?,
+            description: self.tree.take()?.description,
+            artifact: self.artifact.take()?,
+            statement: self.signed.take()?,
+        })
     }
 
     /// The tree that becomes the archive.
@@ -345,6 +399,22 @@ fn groups(venv: &Venv, wheels: &[Wheel]) -> Result<Groups, Error> {
         }
     }
     Ok(groups)
+}
+
+fn pack_tree(build: &mut Build) -> Result<Done, Error> {
+    let tree = build.tree.get()?;
+    let members = pack::members(&tree.root, |path| tree.groups.of(path))?;
+    let options = Options { level: write::LEVEL, workers: available_parallelism().map_or(1, NonZero::get) };
+    let artifact = pack::pack(members, options, &build.outbox().join(ARTIFACT_FILE), build.sink.as_ref())?;
+    let artifact = build.artifact.fill(artifact);
+    Ok(Done::said(format!("from {}", human::bytes(artifact.unpacked))).moved(artifact.size, artifact.entries))
+}
+
+fn sign_statement(build: &mut Build) -> Result<Done, Error> {
+    let (description, artifact) = (build.tree.get()?.description.clone(), build.artifact.get()?.clone());
+    let digest = sign::write(description, artifact, &build.request.key, &build.outbox().join(STATEMENT_FILE))?;
+    build.signed.fill(digest);
+    Ok(Done::said(format!("sha256 {digest}")))
 }
 
 fn deliver(build: &mut Build) -> Result<Done, Error> {

@@ -4,12 +4,17 @@
 
 mod site;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
 
+use pannier_builder::build::build;
+use pannier_builder::publish::{ARTIFACT_FILE, STATEMENT_FILE};
 use pannier_builder::tree::Tree;
+use pannier_shared::digest::Digest;
+use pannier_shared::event::Sink;
 use site::{Site, files};
 
 /// Every entry of a tree: its kind, whether it may be executed, and its content.
@@ -31,19 +36,44 @@ fn entries(root: &Path) -> BTreeMap<String, (char, bool, Vec<u8>)> {
 }
 
 #[test]
-fn two_builds_in_two_folders_give_the_same_tree() {
+fn two_builds_in_two_folders_give_the_same_tree_and_archive() {
     let (one, two) = (Site::of(&files()), Site::of(&files()));
-    let (first, second) = (one.tree().unwrap(), two.tree().unwrap());
+    let (first, second) = (one.build_to("pack").unwrap(), two.build_to("pack").unwrap());
     let first_entries = entries(&first.tree().unwrap().root);
     let second_entries = entries(&second.tree().unwrap().root);
     let differing = |(path, entry): &(&String, &(char, bool, Vec<u8>))| second_entries.get(*path) != Some(*entry);
     let different: Vec<&String> = first_entries.iter().filter(differing).map(|(path, _)| path).collect();
     assert!(different.is_empty() && first_entries.len() == second_entries.len(), "{different:?}");
+    let archive = |tree: &Tree| std::fs::read(tree.root.with_file_name("out").join(ARTIFACT_FILE)).unwrap();
+    assert!(archive(first.tree().unwrap()) == archive(second.tree().unwrap()), "same tree, different archive");
     let build_folder = one.dir.path().to_str().unwrap();
     for (path, (_, _, content)) in &first_entries {
         let found = String::from_utf8_lossy(content).contains(build_folder);
         assert!(!found, "`{path}` holds the folder it was built in");
     }
+}
+
+#[test]
+fn a_build_delivers_the_signed_release_and_nothing_else() {
+    let mut files = files();
+    files.insert("requirements.txt", "Django==5.2.7\nasgiref\nsqlparse\n".to_owned());
+    let site = Site::of(&files);
+    let sink: Arc<dyn Sink> = site.sink.clone();
+    let built = build(site.request(site::environment()), &sink).unwrap();
+    let name = format!("mini-v1-{}", built.description.target);
+    assert_eq!(std::fs::canonicalize(site.dir.path().join("out").join(&name)).unwrap(), built.folder);
+    let list = |folder: &Path| {
+        let names = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        names.collect::<BTreeSet<String>>()
+    };
+    assert_eq!(list(&site.dir.path().join("out")), BTreeSet::from([name]));
+    let expected = [ARTIFACT_FILE, STATEMENT_FILE, "requirements.lock"].map(str::to_owned);
+    assert_eq!(list(&built.folder), BTreeSet::from(expected));
+    let digest = |name: &str| Digest::of(&std::fs::read(built.folder.join(name)).unwrap());
+    assert_eq!((digest(ARTIFACT_FILE), digest(STATEMENT_FILE)), (built.artifact.sha256, built.statement));
+    let listed = Command::new("tar").arg("--zstd").arg("-tf").arg(built.folder.join(ARTIFACT_FILE)).output().unwrap();
+    let listed = String::from_utf8(listed.stdout).unwrap();
+    assert!(listed.ends_with(".pannier/COMPLETE\n") && listed.contains("\napp/manage.py\n"), "{listed}");
 }
 
 #[test]

@@ -190,8 +190,9 @@ fn forget_gzip_time(path: &Path) -> Result<(), Error> {
 }
 
 #[cfg(test)]
-#[allow(clippy::disallowed_methods, reason = "tests make their files with std")]
 mod tests {
+    #![allow(clippy::disallowed_methods, reason = "tests make their files with std")]
+
     use super::*;
     use crate::testing::told;
 

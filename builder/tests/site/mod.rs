@@ -12,6 +12,7 @@ use pannier_builder::build::{Build, Error, Request, TABLE};
 use pannier_builder::environment::Ambient;
 use pannier_builder::settings;
 use pannier_shared::event::{Recorder, Sink};
+use pannier_shared::signature::SigningKey;
 use pannier_shared::steps;
 
 /// What the project needs, as wheels of pure Python.
@@ -89,9 +90,14 @@ impl Site {
 
     /// Builds as far as the described tree.
     pub fn tree(&self) -> Result<Build, Box<steps::Failure<Error>>> {
+        self.build_to("describe")
+    }
+
+    /// Builds as far as a step.
+    pub fn build_to(&self, last: &str) -> Result<Build, Box<steps::Failure<Error>>> {
         let sink: Arc<dyn Sink> = self.sink.clone();
         let mut build = Build::new(self.request(environment()), &sink);
-        let end = TABLE.iter().position(|step| step.name == "describe").unwrap();
+        let end = TABLE.iter().position(|step| step.name == last).unwrap();
         steps::run(&TABLE[..=end], &mut build, sink.as_ref()).map_err(Box::new)?;
         Ok(build)
     }
@@ -127,13 +133,14 @@ impl Site {
         parts.fold(first, |text, part| text + ".build-X" + part.trim_start_matches(|c: char| c.is_ascii_hexdigit()))
     }
 
-    fn request(&self, env: Ambient) -> Request {
+    pub fn request(&self, env: Ambient) -> Request {
         Request {
             project: self.project(),
             app: "mini".parse().unwrap(),
             version: "v1".parse().unwrap(),
             settings: settings::load(&self.project()).unwrap(),
             out: self.dir.path().join("out"),
+            key: SigningKey::generate("test").unwrap(),
             env,
         }
     }

@@ -92,8 +92,9 @@ fn below(venv: &Venv, path: &Path) -> String {
 }
 
 #[cfg(test)]
-#[allow(clippy::disallowed_methods, reason = "tests make their files with std")]
 mod tests {
+    #![allow(clippy::disallowed_methods, reason = "tests make their files with std")]
+
     use std::os::unix::fs::symlink;
 
     use super::*;
