@@ -116,7 +116,7 @@ impl S3 for Api {
         let mut output = PutObjectOutput { e_tag: Some(ETag::Strong(etag.clone())), ..Default::default() };
         give!(output, sums);
         output.checksum_type = sums.kind();
-        let object = Object { data, etag, modified: SystemTime::now(), sums };
+        let object = Object { data, etag, modified: SystemTime::now(), sums, metadata: req.input.metadata };
         let conditions = Conditions { if_match: req.input.if_match, if_none_match: req.input.if_none_match };
         self.write((&req.input.bucket, &req.input.key), object, &conditions, None)?;
         Ok(S3Response::new(output))
@@ -136,6 +136,7 @@ impl S3 for Api {
             content_range: range.as_ref().map(|range| format!("bytes {}-{}/{size}", range.start, range.end - 1)),
             e_tag: Some(ETag::Strong(object.etag.clone())),
             last_modified: Some(object.modified.into()),
+            metadata: object.metadata.clone(),
             ..Default::default()
         };
         if input.checksum_mode.is_some() && range.is_none() {
@@ -154,6 +155,7 @@ impl S3 for Api {
             content_length: Some(object.data.size() as i64),
             e_tag: Some(ETag::Strong(object.etag.clone())),
             last_modified: Some(object.modified.into()),
+            metadata: object.metadata.clone(),
             ..Default::default()
         };
         if input.checksum_mode.is_some() {
@@ -208,6 +210,7 @@ impl S3 for Api {
             key: input.key.clone(),
             algorithm,
             composite,
+            metadata: input.metadata,
             parts: Default::default(),
         };
         let id = fresh_name();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use s3s::crypto::{Checksum as _, Md5};
-use s3s::dto::{CompletedPart, ETag};
+use s3s::dto::{CompletedPart, ETag, Metadata};
 use s3s::{S3Result, s3_error};
 
 use crate::checksums::{self, Sums, given};
@@ -24,6 +24,8 @@ pub(crate) struct Upload {
     pub(crate) algorithm: Option<String>,
     /// The object's checksum is of the parts' checksums.
     pub(crate) composite: bool,
+    /// For the object.
+    pub(crate) metadata: Option<Metadata>,
     pub(crate) parts: BTreeMap<i32, Arc<Part>>,
 }
 
@@ -100,7 +102,7 @@ impl Upload {
         let spooled = spool.finish();
         let etag = format!("{}-{}", hex::encode(md5.finalize()), parts.len());
         let sums = if self.composite { self.composite_sums(parts)? } else { spooled.sums };
-        Ok(Object { data: spooled.data, etag, modified: SystemTime::now(), sums })
+        Ok(Object { data: spooled.data, etag, modified: SystemTime::now(), sums, metadata: self.metadata.clone() })
     }
 
     fn composite_sums(&self, parts: &[Arc<Part>]) -> S3Result<Sums> {

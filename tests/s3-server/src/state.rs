@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use s3s::dto::ETagCondition;
+use s3s::dto::{ETagCondition, Metadata};
 use s3s::{S3Error, S3Result, s3_error};
 use serde::{Deserialize, Serialize};
 
@@ -25,6 +25,8 @@ pub(crate) struct Object {
     pub(crate) etag: String,
     pub(crate) modified: SystemTime,
     pub(crate) sums: Sums,
+    /// What the client wants kept with it.
+    pub(crate) metadata: Option<Metadata>,
 }
 
 /// On what a write depends.
@@ -159,6 +161,7 @@ struct Record {
     size: u64,
     modified_ns: u64,
     sums: Sums,
+    metadata: Option<Metadata>,
 }
 
 fn record((bucket, key): (&str, &str), object: &Object) -> io::Result<()> {
@@ -170,6 +173,7 @@ fn record((bucket, key): (&str, &str), object: &Object) -> io::Result<()> {
         size: *size,
         modified_ns: object.modified.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64),
         sums: object.sums.clone(),
+        metadata: object.metadata.clone(),
     };
     let temporary = path.with_extension("new");
     std::fs::write(&temporary, serde_json::to_vec(&record)?)?;
@@ -201,6 +205,7 @@ fn load(folder: &Path, inner: &mut Inner) -> io::Result<()> {
             etag: record.etag,
             modified: UNIX_EPOCH + Duration::from_nanos(record.modified_ns),
             sums: record.sums,
+            metadata: record.metadata,
         };
         if objects.get(&record.key).is_none_or(|other| other.modified <= object.modified) {
             objects.insert(record.key, Arc::new(object));
@@ -226,6 +231,7 @@ mod tests {
             etag: hex::encode(spooled.md5),
             modified: SystemTime::now(),
             sums: spooled.sums,
+            metadata: None,
         };
         state.write(AT, object, &conditions, None)
     }
