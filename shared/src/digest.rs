@@ -28,6 +28,20 @@ impl Digest {
         Self(bytes)
     }
 
+    /// As S3's checksum headers carry a digest: base64 of the raw bytes.
+    pub fn base64(&self) -> String {
+        const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+        let mut text = String::with_capacity(44);
+        for three in self.0.chunks(3) {
+            let bits = three.iter().enumerate().fold(0u32, |bits, (n, byte)| bits | u32::from(*byte) << (16 - 8 * n));
+            for n in 0..4 {
+                let digit = DIGITS[(bits >> (18 - 6 * n)) as usize & 63];
+                text.push(if n <= three.len() { char::from(digit) } else { '=' });
+            }
+        }
+        text
+    }
+
     /// The 32 raw bytes.
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0
@@ -156,6 +170,12 @@ mod tests {
     fn agrees_with_the_fips_180_vector() {
         assert_eq!(Digest::of(b"abc").to_string(), ABC);
         assert_eq!(of_reader(&b"abc"[..]).unwrap(), (ABC.parse().unwrap(), 3));
+    }
+
+    #[test]
+    fn base64_agrees_with_coreutils() {
+        // printf abc | sha256sum | xxd -r -p | base64
+        assert_eq!(Digest::of(b"abc").base64(), "ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa0=");
     }
 
     #[test]

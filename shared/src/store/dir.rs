@@ -23,7 +23,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use super::{Condition, Error, Etag, Key, Meta, Object, Result, Store, check_range};
+use super::{Condition, Error, Etag, Key, Meta, Object, Result, Store, check_range, names};
 use crate::digest::{Digest, Hasher};
 use crate::sys::{clock, fs, lock};
 
@@ -169,8 +169,8 @@ impl Files {
         if !prefix.is_empty() && prefix.parse::<Key>().is_err() {
             return Ok(Vec::new());
         }
-        let names = match fs::list(&self.root.join(prefix)) {
-            Ok(names) => names,
+        let found = match fs::list(&self.root.join(prefix)) {
+            Ok(found) => found,
             Err(error) if is_not_there(&error) => {
                 self.check_root()?;
                 return Ok(Vec::new());
@@ -178,7 +178,11 @@ impl Files {
             Err(error) => return Err(self.denied_or(error, prefix)),
         };
         // What is no key was not put here by a store: the work folder, a file manager's droppings.
-        Ok(names.into_iter().filter_map(|name| name.into_string().ok()).filter(|name| is_component(name)).collect())
+        Ok(found
+            .into_iter()
+            .filter_map(|name| name.into_string().ok())
+            .filter(|name| names::is_component(name))
+            .collect())
     }
 
     /// Opens an object. The file is never changed again, only replaced: what one handle says is one content.
@@ -333,10 +337,6 @@ fn above(path: &Path) -> &Path {
 /// Not there, or below something that is a file.
 fn is_not_there(error: &fs::Error) -> bool {
     matches!(error.source.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
-}
-
-fn is_component(name: &str) -> bool {
-    !name.contains('/') && name.parse::<Key>().is_ok()
 }
 
 #[cfg(test)]

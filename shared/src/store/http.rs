@@ -1,1 +1,137 @@
-//! http.
+//! A web server as a store, for reading: the release's files behind any `https://` address, a mirror, a CDN.
+//!
+//! It must answer range requests and say `ETag` or `Last-Modified`. A pin is checked here too, against what each
+//! answer says of itself, since servers differ in what they make of `If-Match`. There is no list: a channel or a version is
+//! asked for by name.
+
+use std::ops::Range;
+use std::path::Path;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use reqwest::{Method, Request, StatusCode, Url};
+
+use super::wire::{Answer, Patience, Redirects, Retry, Sent, Wire, is_passing};
+use super::{Condition, Error, Etag, Key, Meta, Object, Result, Store, check_range, reading};
+use crate::digest::Digest;
+
+/// A store on a web server.
+#[derive(Debug)]
+pub struct WebStore {
+    url: Url,
+    wire: Wire,
+}
+
+impl WebStore {
+    /// Makes the client; nothing is asked yet. `url` is that of a parsed location: no query, no credentials.
+    pub fn new(url: Url, patience: Patience) -> Result<Self> {
+        match Wire::new(&url, Redirects::Follow, patience) {
+            Ok(wire) => Ok(Self { url, wire }),
+            Err(detail) => Err(Error::Unavailable { store: url.to_string(), detail }),
+        }
+    }
+
+    async fn send(&self, method: Method, key: &Key, headers: &[(&'static str, String)], keep: u64) -> Result<Answer> {
+        let mut retry = Retry::new(&self.wire.patience);
+        loop {
+            let mut request = Request::new(method.clone(), self.address(key));
+            for (name, value) in headers {
+                let value = value.parse().map_err(|_| self.wrong(key, "a header cannot be sent".to_owned()))?;
+                request.headers_mut().insert(*name, value);
+            }
+            let why = match self.wire.once(request, keep, &Sent::default()).await {
+                Ok(answer) if is_passing(answer.status) => format!("status {}", answer.status.as_u16()),
+                Ok(answer) => return Ok(answer),
+                Err(why) => why,
+            };
+            let spent = |detail| Error::Unavailable { store: self.url.to_string(), detail };
+            retry.again(why).await.map_err(spent)?;
+        }
+    }
+
+    fn address(&self, key: &Key) -> Url {
+        let mut url = self.url.clone();
+        // Keys hold nothing that a path would have to quote.
+        url.set_path(&format!("{}/{key}", self.url.path().trim_end_matches('/')));
+        url
+    }
+
+    fn refused(&self, key: &Key, answer: &Answer) -> Error {
+        let (store, key) = (self.url.to_string(), key.to_string());
+        let status = answer.status.as_u16();
+        match answer.status {
+            StatusCode::NOT_FOUND | StatusCode::GONE => Error::NotFound { store, key },
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+                Error::Denied { store, key, detail: format!("status {status}") }
+            }
+            _ => Error::WrongAnswer { store, key, detail: format!("status {status}") },
+        }
+    }
+
+    fn etag(&self, key: &Key, answer: &Answer) -> Result<Etag> {
+        let without = || self.wrong(key, "it gave neither `ETag` nor `Last-Modified`".to_owned());
+        reading::etag(answer).ok_or_else(without)
+    }
+
+    fn wrong(&self, key: &Key, detail: String) -> Error {
+        Error::WrongAnswer { store: self.url.to_string(), key: key.to_string(), detail }
+    }
+
+    fn unsupported<T>(&self, what: &'static str) -> Result<T> {
+        Err(Error::Unsupported { store: self.url.to_string(), what })
+    }
+}
+
+#[async_trait]
+impl Store for WebStore {
+    fn location(&self) -> &str {
+        self.url.as_str()
+    }
+
+    async fn get(&self, key: &Key, limit: u64) -> Result<Object> {
+        let answer = self.send(Method::GET, key, &[], limit).await?;
+        match answer.status {
+            StatusCode::OK if answer.is_cut => {
+                Err(self.wrong(key, format!("it has more than the {limit} bytes that are expected")))
+            }
+            StatusCode::OK => Ok(Object { etag: self.etag(key, &answer)?, bytes: answer.body }),
+            _ => Err(self.refused(key, &answer)),
+        }
+    }
+
+    async fn head(&self, key: &Key) -> Result<Meta> {
+        let answer = self.send(Method::HEAD, key, &[], 0).await?;
+        if answer.status != StatusCode::OK {
+            return Err(self.refused(key, &answer));
+        }
+        let size = reading::total(&answer).ok_or_else(|| self.wrong(key, "it gave no size".to_owned()))?;
+        Ok(Meta { size, etag: self.etag(key, &answer)? })
+    }
+
+    async fn get_range(&self, key: &Key, range: Range<u64>, pin: Option<&Etag>) -> Result<Bytes> {
+        check_range(self.location(), &range)?;
+        let mut headers = vec![("range", reading::range_header(&range))];
+        headers.extend(pin.filter(|pin| reading::is_strong(pin)).map(|pin| ("if-match", pin.0.clone())));
+        let answer = self.send(Method::GET, key, &headers, range.end - range.start).await?;
+        let is_read = matches!(answer.status, StatusCode::OK | StatusCode::PARTIAL_CONTENT);
+        let is_other = is_read && pin.is_some_and(|pin| reading::etag(&answer).as_ref() != Some(pin));
+        match answer.status.as_u16() {
+            412 => Err(Error::Changed { store: self.url.to_string(), key: key.to_string() }),
+            _ if is_other => Err(Error::Changed { store: self.url.to_string(), key: key.to_string() }),
+            200 | 206 | 416 => reading::range(answer, &range).map_err(|detail| self.wrong(key, detail)),
+            _ => Err(self.refused(key, &answer)),
+        }
+    }
+
+    async fn put(&self, _: &Key, _: Bytes, _: Condition) -> Result<Etag> {
+        self.unsupported("be written to")
+    }
+
+    async fn put_file(&self, _: &Key, _: &Path, _: u64, _: Digest) -> Result<Etag> {
+        self.unsupported("be written to")
+    }
+
+    async fn list(&self, _: &str) -> Result<Vec<String>> {
+        self.unsupported("be listed")
+    }
+}

@@ -13,15 +13,35 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use crate::digest::Digest;
+use location::Location;
 
 pub mod conformance;
+pub mod credentials;
 pub mod dir;
 pub mod http;
 pub mod location;
+pub mod names;
+mod reading;
 pub mod s3;
+pub mod upload;
+pub mod wire;
+mod xml;
 
 /// The most bytes one range request may ask for: what the callers' memory is planned with.
 pub const MAX_RANGE: u64 = 16 * 1024 * 1024;
+
+/// The largest file that goes up in one piece, which is the only way yet: S3's own limit for one PUT, 5 GiB.
+pub const MAX_FILE: u64 = 5 * 1024 * 1024 * 1024;
+
+/// Opens the store at a location; for S3, credentials and the rest come from `env`. A directory is there or not, but
+/// for a remote store nothing is asked yet.
+pub async fn open(location: &Location, env: &dyn Fn(&str) -> Option<String>) -> Result<Box<dyn Store>> {
+    Ok(match location {
+        Location::Dir(path) => Box::new(dir::DirStore::new(path)),
+        Location::S3(bucket) => Box::new(s3::S3Store::new(s3::S3Options::from_env(bucket.clone(), env)?)?),
+        Location::Web(url) => Box::new(http::WebStore::new(url.clone(), wire::Patience::default())?),
+    })
+}
 
 /// A key in the store: `/`-separated components of letters, digits and `.`, `_`, `+`, `-`; never a `.` or `..` component.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -92,7 +112,7 @@ pub enum Condition {
 /// What a store says when it cannot do what was asked. Messages never hold credentials or signed query strings.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// There is no such key (or bucket; `detail` says).
+    /// There is no such key. A store that is not there at all is [`Error::Unavailable`].
     #[error("`{key}` is not in the store {store}")]
     NotFound {
         /// The store.

@@ -1,0 +1,120 @@
+//! What an answer must be before its bytes are taken for data: the same for S3 and for a web server.
+
+use std::ops::Range;
+
+use bytes::Bytes;
+
+use super::Etag;
+use super::wire::Answer;
+
+/// Names the content an answer is of. A web server without ETags is believed by its date and size.
+pub(super) fn etag(answer: &Answer) -> Option<Etag> {
+    match (answer.header("etag"), answer.header("last-modified")) {
+        (Some(etag), _) => Some(Etag(etag.to_owned())),
+        (None, Some(date)) => Some(Etag(format!("{date} {}", total(answer)?))),
+        (None, None) => None,
+    }
+}
+
+/// True for a name that a server can be held to by `If-Match`.
+pub(super) fn is_strong(etag: &Etag) -> bool {
+    etag.0.starts_with('"')
+}
+
+/// The value of the `Range` header.
+pub(super) fn range_header(range: &Range<u64>) -> String {
+    format!("bytes={}-{}", range.start, range.end - 1)
+}
+
+/// The bytes of a good answer to a range request, or what is wrong with it.
+pub(super) fn range(answer: Answer, range: &Range<u64>) -> Result<Bytes, String> {
+    let asked = format!("asked for bytes {}-{}", range.start, range.end - 1);
+    match (answer.status.as_u16(), content_range(&answer)) {
+        (206, Some((got, _))) if got == *range && answer.body.len() as u64 == range.end - range.start => {
+            Ok(answer.body)
+        }
+        (206 | 416, Some((_, size))) if range.end > size => Err(format!("{asked}, and it has {size}")),
+        (206, Some((got, _))) if got == *range => Err(format!("{asked}, and its body has {} bytes", answer.body.len())),
+        (206, Some((got, _))) => Err(format!("{asked}, and it gave {}-{}", got.start, got.end.saturating_sub(1))),
+        (206, None) => Err(format!("{asked}, and it did not say which it gave")),
+        (416, _) => Err(format!("{asked}, and it has fewer")),
+        (200, _) => Err(format!("{asked}, and it gave the whole object: it cannot give ranges")),
+        (status, _) => Err(format!("{asked}, and it answered with status {status}")),
+    }
+}
+
+/// The range and the size out of `Content-Range`; the range is empty in a 416.
+fn content_range(answer: &Answer) -> Option<(Range<u64>, u64)> {
+    let (range, size) = answer.header("content-range")?.strip_prefix("bytes ")?.split_once('/')?;
+    let size = size.parse().ok()?;
+    match range.split_once('-') {
+        None if range == "*" => Some((0..0, size)),
+        None => None,
+        Some((first, last)) => Some((first.parse().ok()?..last.parse::<u64>().ok()?.checked_add(1)?, size)),
+    }
+}
+
+/// The size of the object, of which the answer may hold a part.
+pub(super) fn total(answer: &Answer) -> Option<u64> {
+    match content_range(answer) {
+        Some((_, size)) => Some(size),
+        None => answer.header("content-length")?.parse().ok(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use reqwest::StatusCode;
+    use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+
+    fn answer(status: u16, headers: &[(&'static str, &'static str)], body: &'static str) -> Answer {
+        let pair = |(name, value): &(&'static str, &'static str)| {
+            (HeaderName::from_static(name), HeaderValue::from_static(value))
+        };
+        Answer {
+            status: StatusCode::from_u16(status).unwrap(),
+            headers: headers.iter().map(pair).collect::<HeaderMap>(),
+            body: Bytes::from(body),
+            is_cut: false,
+        }
+    }
+
+    fn wrong(status: u16, content_range: &'static str, body: &'static str) -> String {
+        range(answer(status, &[("content-range", content_range)], body), &(2..5)).unwrap_err()
+    }
+
+    #[test]
+    fn exactly_what_was_asked_for_is_data() {
+        let good = answer(206, &[("content-range", "bytes 2-4/10")], "abc");
+        assert_eq!(range(good, &(2..5)).unwrap(), "abc");
+    }
+
+    #[test]
+    fn everything_else_is_said_to_be_what_it_is() {
+        insta::assert_snapshot!(wrong(200, "", "0123456789"), @"asked for bytes 2-4, and it gave the whole object: it cannot give ranges");
+        insta::assert_snapshot!(wrong(206, "bytes 3-5/10", "abc"), @"asked for bytes 2-4, and it gave 3-5");
+        insta::assert_snapshot!(wrong(206, "bytes 2-4/10", "ab"), @"asked for bytes 2-4, and its body has 2 bytes");
+        insta::assert_snapshot!(wrong(206, "bytes 2-3/4", "ab"), @"asked for bytes 2-4, and it has 4");
+        insta::assert_snapshot!(wrong(416, "bytes */4", ""), @"asked for bytes 2-4, and it has 4");
+        insta::assert_snapshot!(wrong(416, "", ""), @"asked for bytes 2-4, and it has fewer");
+        insta::assert_snapshot!(wrong(206, "nonsense", "abc"), @"asked for bytes 2-4, and it did not say which it gave");
+        insta::assert_snapshot!(wrong(204, "", ""), @"asked for bytes 2-4, and it answered with status 204");
+    }
+
+    #[test]
+    fn a_range_at_the_end_of_all_numbers_is_no_overflow() {
+        assert_eq!(content_range(&answer(206, &[("content-range", "bytes 0-18446744073709551615/9")], "")), None);
+    }
+
+    #[test]
+    fn without_an_etag_date_and_size_name_a_content() {
+        let etag_of = |headers: &[_]| etag(&answer(206, headers, "")).map(|etag| etag.0);
+        let date = ("last-modified", "Fri, 20 Nov 2026 19:00:00 GMT");
+        let whole = etag_of(&[date, ("content-length", "10")]);
+        assert_eq!(whole, etag_of(&[date, ("content-length", "3"), ("content-range", "bytes 2-4/10")]));
+        assert_ne!(whole, etag_of(&[date, ("content-length", "11")]));
+        assert_eq!(etag_of(&[("etag", "\"x\""), date]).as_deref(), Some("\"x\""));
+        assert_eq!(etag_of(&[]), None);
+    }
+}

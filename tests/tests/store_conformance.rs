@@ -1,0 +1,109 @@
+//! Every remote store passes the conformance suite. (The directory's is beside its code.)
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::disallowed_methods, reason = "a test may do as it likes")]
+
+use bytes::Bytes;
+use pannier_s3_server::{Options, Server};
+use pannier_shared::store::conformance;
+use pannier_shared::store::http::WebStore;
+use pannier_shared::store::location::Location;
+use pannier_shared::store::s3::{S3Options, S3Store};
+use pannier_shared::store::wire::Patience;
+use pannier_shared::store::{Condition, Error, Key, Store};
+use pannier_tests::web;
+
+/// An environment with the keys of the server at `endpoint`.
+fn env(endpoint: String) -> impl Fn(&str) -> Option<String> {
+    move |name| match name {
+        "AWS_ENDPOINT_URL" => Some(endpoint.clone()),
+        "AWS_ACCESS_KEY_ID" => Some("test".to_owned()),
+        "AWS_SECRET_ACCESS_KEY" => Some("testtest".to_owned()),
+        "AWS_SESSION_TOKEN" => Some("token/+=".to_owned()),
+        "AWS_REGION" => Some("eu-central-1".to_owned()),
+        _ => None,
+    }
+}
+
+fn small_client(endpoint: String, location: &str) -> S3Store {
+    let Ok(Location::S3(bucket)) = location.parse() else { panic!("{location}") };
+    S3Store::new(S3Options::from_env(bucket, &env(endpoint)).unwrap()).unwrap()
+}
+
+#[tokio::test]
+async fn the_small_s3_client_conforms() {
+    let server = Server::start(Options::default()).unwrap();
+    conformance::all(&small_client(server.url(), "s3://pannier")).await;
+}
+
+#[tokio::test]
+async fn the_small_s3_client_conforms_below_a_prefix_with_a_session_token_and_a_server_on_disk() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = Options {
+        dir: Some(dir.path().join("objects")),
+        session_token: Some("token/+=".to_owned()),
+        ..Options::default()
+    };
+    let server = Server::start(options).unwrap();
+    conformance::all(&small_client(server.url(), "s3://pannier/some/where")).await;
+    let outside = small_client(server.url(), "s3://pannier").list("").await.unwrap();
+    assert_eq!(outside, ["some"], "nothing is written outside of the prefix");
+}
+
+#[tokio::test]
+async fn the_web_store_reads() {
+    let content = Bytes::from((0..100_000u32).map(|n| (n % 251) as u8).collect::<Vec<_>>());
+    let served = content.clone();
+    let url = web::serve(move |asked| match asked.path.as_str() {
+        "/store/a/artifact" => web::file(asked, &served, "\"v1\""),
+        "/store/a/moved" => (302, vec![("location", "/store/a/artifact".to_owned())], Vec::new()),
+        "/store/a/forbidden" => (403, Vec::new(), Vec::new()),
+        _ => (404, Vec::new(), Vec::new()),
+    });
+    let location: Location = format!("{url}/store/").parse().unwrap();
+    let store = pannier_shared::store::open(&location, &|_| None).await.unwrap();
+    for key in ["a/artifact", "a/moved"] {
+        conformance::reading(&*store, &key.parse().unwrap(), &content).await;
+    }
+    let other = Some(&pannier_shared::store::Etag("\"v0\"".to_owned()));
+    let pinned = store.get_range(&"a/artifact".parse().unwrap(), 0..9, other).await;
+    assert!(matches!(pinned, Err(Error::Changed { .. })), "{pinned:?}");
+    let missing: Key = "a/none".parse().unwrap();
+    assert!(matches!(store.head(&missing).await, Err(Error::NotFound { .. })));
+    assert!(matches!(store.get(&missing, 9).await, Err(Error::NotFound { .. })));
+    let forbidden = store.get(&"a/forbidden".parse().unwrap(), 9).await.unwrap_err();
+    assert!(matches!(forbidden, Error::Denied { .. }), "{forbidden}");
+}
+
+#[tokio::test]
+async fn a_web_server_without_etags_is_pinned_by_date() {
+    let url = web::serve(|asked| {
+        let (status, _, body) = web::file(asked, b"0123456789", "");
+        let size = body.len();
+        let range = asked.headers.contains_key("range").then(|| ("content-range", format!("bytes 0-{}/10", size - 1)));
+        let date =
+            if asked.path.ends_with("new") { "Sat, 21 Nov 2026 00:00:00 GMT" } else { "Fri, 20 Nov 2026 00:00:00 GMT" };
+        (status, range.into_iter().chain([("last-modified", date.to_owned())]).collect(), body)
+    });
+    let store = WebStore::new(url.parse().unwrap(), Patience::default()).unwrap();
+    let key: Key = "old".parse().unwrap();
+    let etag = store.head(&key).await.unwrap().etag;
+    assert_eq!(store.get_range(&key, 0..3, Some(&etag)).await.unwrap(), "012");
+    let changed = store.get_range(&"new".parse().unwrap(), 0..3, Some(&etag)).await;
+    assert!(matches!(changed, Err(Error::Changed { .. })), "{changed:?}");
+}
+
+#[tokio::test]
+async fn a_web_server_that_cannot_give_ranges_is_named_as_such() {
+    let url = web::serve(|_| (200, vec![("etag", "\"x\"".to_owned())], b"0123456789".to_vec()));
+    let store = WebStore::new(url.parse().unwrap(), Patience::default()).unwrap();
+    let error = store.get_range(&"a".parse().unwrap(), 2..4, None).await.unwrap_err();
+    assert!(error.to_string().ends_with("it gave the whole object: it cannot give ranges"), "{error}");
+}
+
+#[tokio::test]
+async fn the_web_store_is_for_reading() {
+    let store = WebStore::new("http://127.0.0.1:1/".parse().unwrap(), Patience::default()).unwrap();
+    let put = store.put(&"a".parse().unwrap(), Bytes::new(), Condition::Absent).await.unwrap_err();
+    assert_eq!(put.to_string(), "the store http://127.0.0.1:1/ cannot be written to");
+    let list = store.list("").await.unwrap_err();
+    assert_eq!(list.to_string(), "the store http://127.0.0.1:1/ cannot be listed");
+}
