@@ -97,7 +97,7 @@ pub enum Error {
 
 /// A failed activation; what could be undone was undone.
 #[derive(Debug, thiserror::Error)]
-#[error("failed to {operation} `{version}` of `{app}`")]
+#[error("{}", self.headline())]
 pub struct Failure {
     /// Activate or rollback.
     pub operation: Operation,
@@ -111,6 +111,36 @@ pub struct Failure {
     pub left: Vec<steps::NotUndone<Error>>,
     /// True when the release was switched to and failed there: then it is marked as bad.
     pub tried: bool,
+}
+
+impl Failure {
+    fn headline(&self) -> String {
+        let Self { operation, app, version, .. } = self;
+        let end = match (self.left.is_empty(), self.tried) {
+            (false, _) => ", and not all of it could be undone",
+            (true, true) => "; it was taken back",
+            (true, false) => "",
+        };
+        format!("failed to {operation} `{version}` of `{app}`{end}")
+    }
+
+    /// What a person can type about it.
+    pub fn hint(&self) -> Option<String> {
+        let app = &self.app;
+        match &self.source {
+            Error::NotHere(error) => Some(error.hint()),
+            Error::Bad { version, .. } => {
+                Some(format!("once it is mended: `pannier-activator activate {app} {version} --even-if-bad`"))
+            }
+            Error::Incomplete { .. } => {
+                Some(format!("look at it, move it away and fetch it again: `pannier-activator verify {app}`"))
+            }
+            Error::Restart { .. } | Error::Health { .. } => {
+                Some(format!("once it is mended: `pannier-activator activate {app} {} --even-if-bad`", self.version))
+            }
+            Error::NoneBefore | Error::Fs(_) => None,
+        }
+    }
 }
 
 fn shown(printed: &str) -> String {
@@ -390,7 +420,7 @@ mod tests {
         let failure = fixture.activate("v2").unwrap_err();
         assert!(failure.tried && failure.left.is_empty());
         insta::assert_snapshot!(chain(&failure), @"
-        failed to activate `v2` of `polls`
+        failed to activate `v2` of `polls`; it was taken back
         `v2` could not be started
         the restart command failed
         `sh -c echo $PANNIER_VERSION >> $PANNIER_ROOT/started; test ! -e broken || { echo broken >&2; exit 1; }` failed: exit status: 1
@@ -504,7 +534,7 @@ mod tests {
         });
         let text = chain(&fixture.activate("v1").unwrap_err()).replace(&free.to_string(), "HOST");
         insta::assert_snapshot!(text, @"
-        failed to activate `v1` of `polls`
+        failed to activate `v1` of `polls`, and not all of it could be undone
         `v1` is not healthy
         the health check of http://HOST/ did not pass within 0.05s
         there was no answer: Connection refused (os error 111)

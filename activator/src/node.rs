@@ -44,6 +44,20 @@ pub enum Error {
     Fs(#[from] fs::Error),
 }
 
+impl Error {
+    /// What a person can type about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Error::Layout { source, .. } => source.hint(),
+            Error::Lock { app, source: lock::Error::Held(_) } => {
+                Some(format!("wait until it is done; see `pannier-activator status {app}`"))
+            }
+            Error::State(error) => error.hint(),
+            Error::Lock { .. } | Error::Fs(_) => None,
+        }
+    }
+}
+
 /// An app on this node, locked and healed.
 pub struct Node {
     /// The app.
@@ -128,6 +142,14 @@ pub struct NotHere {
 }
 
 impl NotHere {
+    /// What a person can type about it.
+    pub fn hint(&self) -> String {
+        match self.near.as_slice() {
+            [] => format!("see what is here: `pannier-activator releases {}`", self.app),
+            near => format!("did you mean `{}`?", near.join("` or `")),
+        }
+    }
+
     /// Says that `state` does not have `version`, and which names are near.
     pub fn of(app: &AppName, version: &Version, state: &State) -> Self {
         let known = state.releases().map(|(version, _)| version.as_str());

@@ -1,0 +1,388 @@
+//! Brings a release to the node: from a name to a complete, verified tree under `releases/`, which nothing uses yet.
+//!
+//! Two tables. [`find`] decides and moves nothing: what was asked for, and whether it can run here. [`bring`] acts, and
+//! each row says what takes it back. Until `commit` renames it, all there is of a release lies in one folder below
+//! `.pannier/staging`, which `stage` makes and its undo removes; after it, the release is whole and durable: every
+//! byte was synced before the rename (one `syncfs`, measured at 0.2 s where an fsync per file takes a minute). The
+//! release's records are renamed before its tree, so that a tree without its proof cannot be.
+
+use std::path::PathBuf;
+
+use pannier_shared::event::{Event, Sink};
+use pannier_shared::id::{AppName, Version};
+use pannier_shared::published::Published;
+use pannier_shared::report::human;
+use pannier_shared::signature::{Trust, Verified};
+use pannier_shared::statement::Statement;
+use pannier_shared::steps::{self, Done, Step, Undo};
+use pannier_shared::store::Store;
+use pannier_shared::sys::{clock, fs};
+use tokio::runtime::Runtime;
+
+use crate::admit::{self, admit};
+use crate::journal::{Ongoing, Operation, Outcome};
+use crate::node::Node;
+use crate::record;
+use crate::resolve::{self, What, resolve};
+use crate::state::{Release, State};
+use crate::steps::fetch::{self as transfer_step, Transferred};
+
+/// The steps that decide.
+fn find<'a>() -> [Step<Finding<'a>, Error>; 2] {
+    let nothing = Undo::Nothing;
+    [
+        Step {
+            name: "resolve",
+            does: "find the release",
+            run: find_statement,
+            undo: nothing("what was seen stays seen"),
+        },
+        Step {
+            name: "admit",
+            does: "see whether it can run here",
+            run: find_interpreter,
+            undo: nothing("it only looks"),
+        },
+    ]
+}
+
+/// The steps that act.
+fn bring<'a>() -> [Step<Bringing<'a>, Error>; 7] {
+    let staged = || Undo::Nothing("`stage` removes all that was staged");
+    [
+        Step { name: "room", does: "see whether there is room", run: room, undo: Undo::Nothing("it only looks") },
+        Step { name: "stage", does: "make a staging folder", run: stage, undo: Undo::By(unstage) },
+        Step { name: transfer_step::STEP, does: "fetch, verify and unpack it", run: transfer, undo: staged() },
+        Step { name: "link", does: "link the node's interpreter", run: link, undo: staged() },
+        Step { name: "seal", does: "make it durable", run: seal, undo: staged() },
+        Step { name: "commit", does: "put it under `releases/`", run: commit, undo: Undo::By(withdraw) },
+        Step { name: "remember", does: "record it as prepared", run: remember, undo: Undo::By(forget) },
+    ]
+}
+
+/// Why a release is not brought here.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// It is not found, or not to be believed.
+    #[error(transparent)]
+    Resolve(#[from] resolve::Error),
+    /// It cannot run here.
+    #[error(transparent)]
+    Admit(#[from] admit::Error),
+    /// Another release of that version is here.
+    #[error("this node has another `{version}`: its statement is sha256:{here}, the store's is sha256:{there}")]
+    AnotherHere {
+        /// The version.
+        version: Version,
+        /// Digest of the statement it came with.
+        here: pannier_shared::digest::Digest,
+        /// Digest of the statement in the store.
+        there: pannier_shared::digest::Digest,
+    },
+    /// Something lies where the release should go.
+    #[error("`{}` is there already, and no fetch has put it there", .0.display())]
+    InTheWay(PathBuf),
+    /// The disk is too full.
+    #[error("not enough room: {needed} needed, {free} free on the file system of `{}`", .path.display())]
+    NoRoom {
+        /// The root.
+        path: PathBuf,
+        /// Bytes or files.
+        needed: String,
+        /// Bytes or files.
+        free: String,
+    },
+    /// It could not be transferred.
+    #[error(transparent)]
+    Transfer(#[from] transfer_step::Error),
+    /// The tree lacks its last file.
+    #[error("the release has no `{}`: it is not whole", record::COMPLETE)]
+    NotComplete,
+    /// The file system refused.
+    #[error(transparent)]
+    Fs(#[from] fs::Error),
+}
+
+impl Error {
+    /// What a person can type about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Error::Resolve(error) => error.hint(),
+            Error::Admit(error) => error.hint(),
+            Error::AnotherHere { .. } => Some("what is published never changes: find out who replaced it".to_owned()),
+            Error::InTheWay(path) => {
+                let path = path.display();
+                Some(format!("if it is not needed, move it away: `mv {path} {path}.old`"))
+            }
+            Error::NoRoom { path, .. } => Some(format!("see what takes it: `df -h {0}; df -i {0}`", path.display())),
+            Error::Transfer(_) | Error::NotComplete | Error::Fs(_) => None,
+        }
+    }
+}
+
+/// A failed fetch; what could be undone was undone.
+#[derive(Debug, thiserror::Error)]
+#[error("failed to fetch `{what}` of `{app}`")]
+pub struct Failure {
+    /// The app.
+    pub app: AppName,
+    /// What was asked for.
+    pub what: What,
+    /// Why it is not here.
+    pub source: Error,
+    /// What could not be undone.
+    pub left: Vec<steps::NotUndone<Error>>,
+}
+
+/// Where releases come from, and whom to believe.
+#[derive(Clone, Copy)]
+pub struct Origin<'a> {
+    /// The store.
+    pub store: &'a dyn Store,
+    /// Whose signatures count.
+    pub trust: &'a Trust,
+    /// What the store's calls run on.
+    pub runtime: &'a Runtime,
+}
+
+/// What came of a fetch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fetched {
+    /// The release.
+    pub version: Version,
+    /// What was moved; nothing when the release was here already.
+    pub moved: Option<Transferred>,
+}
+
+/// Brings `what` to the node, unless it is here already.
+pub fn fetch(node: &mut Node, what: &What, origin: Origin, sink: &dyn Sink) -> Result<Fetched, Box<Failure>> {
+    let app = node.app.clone();
+    let failed = |source, left| Box::new(Failure { app, what: what.clone(), source, left });
+    let mut finding = Finding { node, what, origin, sink, statement: None, python: None };
+    if let Err(failure) = steps::run(&find(), &mut finding, sink) {
+        return Err(failed(failure.error, failure.left));
+    }
+    let Finding { node, statement, python, .. } = finding;
+    // Without a statement `resolve` would have failed.
+    let Some(statement) = statement else { return Err(failed(Error::NotComplete, Vec::new())) };
+    match already_here(node, &statement) {
+        Ok(Some(version)) => return Ok(Fetched { version, moved: None }),
+        Ok(None) => {}
+        Err(error) => return Err(failed(error, Vec::new())),
+    }
+    let mut run = match Bringing::begin(node, statement, python, origin, sink) {
+        Ok(run) => run,
+        Err(error) => return Err(failed(error.into(), Vec::new())),
+    };
+    let ran = steps::run_noted(&bring(), &mut run, sink, |run, step, phase| Ok(run.ongoing.note(step, phase)?));
+    let fetched = Fetched { version: run.version.clone(), moved: run.moved };
+    run.end(&ran);
+    match ran {
+        Ok(()) => Ok(fetched),
+        Err(steps::Failure { error, left, .. }) => Err(failed(error, left)),
+    }
+}
+
+/// The version when this very release is here; an error when another one of its name is.
+fn already_here(node: &Node, statement: &Verified<Statement>) -> Result<Option<Version>, Error> {
+    let version = &statement.release.version;
+    let Some(release) = node.state.release(version) else { return Ok(None) };
+    let (here, there) = (release.statement, statement.digest());
+    if here == there {
+        return Ok(Some(version.clone()));
+    }
+    Err(Error::AnotherHere { version: version.clone(), here, there })
+}
+
+/// What is being decided.
+struct Finding<'a> {
+    node: &'a mut Node,
+    what: &'a What,
+    origin: Origin<'a>,
+    sink: &'a dyn Sink,
+    statement: Option<Verified<Statement>>,
+    python: Option<PathBuf>,
+}
+
+fn find_statement(run: &mut Finding) -> Result<Done, Error> {
+    let Origin { store, trust, runtime } = run.origin;
+    let published = Published { store, trust, now: clock::now() };
+    let statement = resolve(run.node, &published, run.what, runtime, run.sink)?;
+    let (version, signer) = (&statement.release.version, statement.signer());
+    let said = format!("`{version}`, signed by {signer}, in {}", store.location());
+    run.statement = Some(statement);
+    Ok(Done::said(said))
+}
+
+fn find_interpreter(run: &mut Finding) -> Result<Done, Error> {
+    let Some(statement) = &run.statement else { return Ok(Done::default()) };
+    run.python = admit(&statement.release, run.node.config.python.as_deref())?;
+    Ok(Done::said(match &run.python {
+        Some(python) => format!("with the node's {}", python.display()),
+        None => "with its own interpreter".to_owned(),
+    }))
+}
+
+/// One release on its way.
+struct Bringing<'a> {
+    node: &'a mut Node,
+    origin: Origin<'a>,
+    sink: &'a dyn Sink,
+    ongoing: Ongoing,
+    version: Version,
+    statement: Verified<Statement>,
+    python: Option<PathBuf>,
+    /// Its own folder below `staging`, with `tree` and `records` in it.
+    staged: PathBuf,
+    /// Whether `commit` was begun: only then something of ours may lie under `releases/`.
+    committed: bool,
+    moved: Option<Transferred>,
+}
+
+impl<'a> Bringing<'a> {
+    fn begin(
+        node: &'a mut Node,
+        statement: Verified<Statement>,
+        python: Option<PathBuf>,
+        origin: Origin<'a>,
+        sink: &'a dyn Sink,
+    ) -> fs::Result<Self> {
+        let version = statement.release.version.clone();
+        let ongoing = node.journal.begin(Operation::Fetch, &version, node.state.live_version())?;
+        let staged = node.root.staging().join(fs::random_name());
+        let (committed, moved) = (false, None);
+        Ok(Self { node, origin, sink, ongoing, version, statement, python, staged, committed, moved })
+    }
+
+    fn tree(&self) -> PathBuf {
+        self.staged.join("tree")
+    }
+
+    fn records(&self) -> PathBuf {
+        self.staged.join("records")
+    }
+
+    /// Writes down how it ended; a missing line only makes the next command look for leftovers, as it does anyway.
+    fn end(self, ran: &Result<(), steps::Failure<Error>>) {
+        let (outcome, detail) = match ran {
+            Ok(()) => (Outcome::Done, String::new()),
+            Err(failure) if failure.left.is_empty() => (Outcome::Undone, failure.error.to_string()),
+            Err(failure) => (Outcome::Mixed, failure.error.to_string()),
+        };
+        if let Err(error) = self.ongoing.end(outcome, &detail) {
+            self.sink.emit(Event::Warning { text: format!("the journal's last line is missing: {error}") });
+        }
+    }
+}
+
+/// Room is needed for every byte, half a block more per file (all of one, to be safe: 4 KiB), and 3 % of it all for
+/// the file system's own books; for every entry an inode, and 3 % more.
+fn room(run: &mut Bringing) -> Result<Done, Error> {
+    let artifact = &run.statement.artifact;
+    let with_margin = |needed: u64| needed.saturating_add(needed / 32);
+    let bytes = with_margin(artifact.unpacked.saturating_add(artifact.entries.saturating_mul(4096)));
+    let inodes = with_margin(artifact.entries).saturating_add(16);
+    let path = run.node.root.path();
+    let free = fs::room(path)?;
+    let no_room = |needed, free| Error::NoRoom { path: path.to_owned(), needed, free };
+    if free.bytes < bytes {
+        return Err(no_room(human::bytes(bytes), human::bytes(free.bytes)));
+    }
+    if free.inodes < inodes {
+        return Err(no_room(
+            format!("{} files", human::number(inodes)),
+            format!("{} files", human::number(free.inodes)),
+        ));
+    }
+    Ok(Done::said(format!("{} of {} free", human::bytes(bytes), human::bytes(free.bytes))))
+}
+
+fn stage(run: &mut Bringing) -> Result<Done, Error> {
+    let place = run.node.root.release(&run.version);
+    if fs::exists(&place) {
+        return Err(Error::InTheWay(place));
+    }
+    for folder in [run.staged.clone(), run.tree(), run.records()] {
+        fs::create_dir(&folder)?;
+        fs::set_mode(&folder, 0o755)?;
+    }
+    Ok(Done::default())
+}
+
+fn unstage(run: &mut Bringing) -> Result<(), Error> {
+    Ok(fs::remove_tree(&run.staged)?)
+}
+
+fn transfer(run: &mut Bringing) -> Result<Done, Error> {
+    let Origin { store, runtime, .. } = run.origin;
+    let tree = fs::Dir::open(&run.tree())?;
+    let moved = transfer_step::transfer(store, runtime, &run.statement, &tree, &run.records(), run.sink)?;
+    run.moved = Some(moved);
+    Ok(Done::said(format!("{} requests", human::number(moved.requests))).moved(moved.bytes, moved.entries))
+}
+
+/// With an interpreter of the node the archive lacks one entry: an absolute link that only the node can make.
+fn link(run: &mut Bringing) -> Result<Done, Error> {
+    let Some(python) = &run.python else { return Ok(Done::said("it brings its own interpreter")) };
+    let name = &run.statement.release.interpreter.link;
+    fs::Dir::open(&run.tree())?.create_symlink(&python.to_string_lossy(), name)?;
+    Ok(Done::said(format!("`{name}` leads to {}", python.display())))
+}
+
+fn seal(run: &mut Bringing) -> Result<Done, Error> {
+    if !record::is_complete(&run.tree()) {
+        return Err(Error::NotComplete);
+    }
+    record::write(&run.records(), &run.release(), run.statement.bytes())?;
+    fs::sync_fs(&run.staged)?;
+    Ok(Done::default())
+}
+
+fn commit(run: &mut Bringing) -> Result<Done, Error> {
+    run.committed = true;
+    let root = &run.node.root;
+    fs::commit_dir(&run.records(), &root.toc(&run.version))?;
+    fs::commit_dir(&run.tree(), &root.release(&run.version))?;
+    Ok(Done::said(format!("releases/{}", run.version)))
+}
+
+/// Moves the release out of sight in one step before it is removed: what lies under `releases/` is never half.
+fn withdraw(run: &mut Bringing) -> Result<(), Error> {
+    let place = run.node.root.release(&run.version);
+    if !run.committed {
+        return Ok(());
+    }
+    if fs::exists(&place) {
+        fs::create_dir_all(&run.staged)?;
+        fs::rename(&place, &run.staged.join("withdrawn"))?;
+        fs::sync_dir(&run.node.root.releases())?;
+    }
+    Ok(fs::remove_tree(&run.node.root.toc(&run.version))?)
+}
+
+fn remember(run: &mut Bringing) -> Result<Done, Error> {
+    let mut state = run.node.state.clone();
+    state.add(&run.version, run.release());
+    state.save(&run.node.root.state())?;
+    run.node.state = state;
+    Ok(Done::said(format!("`{}` is prepared", run.version)))
+}
+
+/// Runs before `withdraw`, so that the state never names a release that is gone. What counts is the file: writing it
+/// may have failed with the new one in place.
+fn forget(run: &mut Bringing) -> Result<(), Error> {
+    run.node.state.forget(&run.version);
+    let file = run.node.root.state();
+    let named = State::load(&file, &run.node.app).map_or(true, |state| state.release(&run.version).is_some());
+    if run.committed && named {
+        run.node.save()?;
+    }
+    Ok(())
+}
+
+impl Bringing<'_> {
+    fn release(&self) -> Release {
+        let artifact = &self.statement.artifact;
+        Release::prepared(self.statement.digest(), artifact.unpacked, artifact.entries, clock::now())
+    }
+}

@@ -1,0 +1,163 @@
+//! The node's own Python, for releases that bring none: found, asked what it is, and only taken when it is that exactly.
+//!
+//! A release's compiled modules fit one feature version and one extension ABI (`SOABI`); another interpreter would
+//! start and then fail at the first import. What the release's link leads to is the interpreter's own answer to where
+//! it is: a shim (pyenv, asdf) or a virtual environment's python only works from where it lies.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use pannier_shared::statement::Interpreter;
+use pannier_shared::sys::{fs, process};
+
+use crate::steps::restart::PATH;
+
+/// What the interpreter is asked: its feature version, its extension ABI, and where it really lies.
+const QUESTION: &str = "\
+import json, sys, sysconfig
+where = getattr(sys, '_base_executable', None) or sys.executable
+print(json.dumps(['%d.%d' % sys.version_info[:2], sysconfig.get_config_var('SOABI') or '', where]))
+";
+
+/// How long an answer may take: a cold disk needs seconds, a hanging shim must not hold a fetch.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// No interpreter that fits.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The release names an interpreter that cannot be looked for.
+    #[error("the release asks for Python `{0}`, which is not a version such as 3.11")]
+    NotAVersion(String),
+    /// None was found.
+    #[error("the release runs with the node's own Python {wanted}, and there is no `python{wanted}` in {PATH}")]
+    NotFound {
+        /// The feature version.
+        wanted: String,
+    },
+    /// It was found and does not answer.
+    #[error("`{}` does not say what it is", .path.display())]
+    Silent {
+        /// The interpreter.
+        path: PathBuf,
+        /// Why.
+        source: process::Error,
+    },
+    /// Its answer makes no sense.
+    #[error("`{}` does not answer like a Python", .path.display())]
+    NotPython {
+        /// The interpreter.
+        path: PathBuf,
+    },
+    /// It is another one.
+    #[error("the release needs {expected}, but `{}` is {found}", .path.display())]
+    Another {
+        /// The interpreter.
+        path: PathBuf,
+        /// Version and ABI the release needs.
+        expected: String,
+        /// Version and ABI it has.
+        found: String,
+    },
+}
+
+impl Error {
+    /// What a person can type about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Error::NotFound { wanted } => Some(format!(
+                "install it (on Debian and Ubuntu `apt install python{wanted}`), or name one by `python` in the app's configuration"
+            )),
+            Error::Another { .. } | Error::Silent { .. } | Error::NotPython { .. } => {
+                Some("name the right one by `python` in the app's configuration".to_owned())
+            }
+            Error::NotAVersion(_) => None,
+        }
+    }
+}
+
+/// Finds the interpreter that `wanted` asks for: the configured one, or `pythonX.Y` in the system's folders. Gives
+/// where it really lies.
+pub fn find(wanted: &Interpreter, configured: Option<&Path>) -> Result<PathBuf, Error> {
+    let is_number = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    if !wanted.python.split_once('.').is_some_and(|(major, minor)| is_number(major) && is_number(minor)) {
+        return Err(Error::NotAVersion(wanted.python.clone()));
+    }
+    let path = match configured {
+        Some(path) => path.to_owned(),
+        None => look_for(&wanted.python).ok_or_else(|| Error::NotFound { wanted: wanted.python.clone() })?,
+    };
+    let (python, abi, really) = ask(&path)?;
+    if (&python, &abi) == (&wanted.python, &wanted.abi) {
+        return Ok(really);
+    }
+    let named = |python: &str, abi: &str| format!("Python {python} ({abi})");
+    let (expected, found) = (named(&wanted.python, &wanted.abi), named(&python, &abi));
+    Err(Error::Another { path, expected, found })
+}
+
+fn look_for(python: &str) -> Option<PathBuf> {
+    PATH.split(':').map(|folder| Path::new(folder).join(format!("python{python}"))).find(|path| fs::exists(path))
+}
+
+fn ask(path: &Path) -> Result<(String, String, PathBuf), Error> {
+    let mut command = process::program(path);
+    command.args(["-I", "-c", QUESTION]).env("PATH", PATH);
+    let answer = process::run(&mut command, PATIENCE);
+    let answer = answer.map_err(|source| Error::Silent { path: path.to_owned(), source })?;
+    let parsed: Option<(String, String, PathBuf)> = serde_json::from_slice(&answer.stdout).ok();
+    parsed.filter(|(_, _, really)| really.is_absolute()).ok_or_else(|| Error::NotPython { path: path.to_owned() })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::disallowed_methods, reason = "tests write interpreters by hand")]
+
+    use super::*;
+    use pannier_shared::statement::InterpreterOrigin;
+    use std::os::unix::fs::PermissionsExt;
+
+    fn wanted(python: &str, abi: &str) -> Interpreter {
+        let link = "venv/bin/python".to_owned();
+        Interpreter { origin: InterpreterOrigin::System, python: python.to_owned(), abi: abi.to_owned(), link }
+    }
+
+    /// An interpreter that answers this.
+    fn fake(answer: &str) -> (tempfile::TempDir, PathBuf) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("python");
+        std::fs::write(&path, format!("#!/bin/sh\n{answer}\n")).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        (dir, path)
+    }
+
+    fn refused(answer: &str) -> String {
+        let (dir, path) = fake(answer);
+        let error = find(&wanted("3.11", "cpython-311-x86_64-linux-gnu"), Some(&path)).unwrap_err();
+        error.to_string().replace(dir.path().to_str().unwrap(), "/opt")
+    }
+
+    #[test]
+    fn the_right_one_says_where_it_really_lies() {
+        let (_dir, path) = fake(r#"echo '["3.11", "cpython-311-x86_64-linux-gnu", "/usr/lib/real/python3.11"]'"#);
+        let found = find(&wanted("3.11", "cpython-311-x86_64-linux-gnu"), Some(&path)).unwrap();
+        assert_eq!(found, Path::new("/usr/lib/real/python3.11"));
+    }
+
+    #[test]
+    fn another_version_or_abi_is_refused() {
+        insta::assert_snapshot!(refused(r#"echo '["3.12", "cpython-312-x86_64-linux-gnu", "/opt/python"]'"#), @"the release needs Python 3.11 (cpython-311-x86_64-linux-gnu), but `/opt/python` is Python 3.12 (cpython-312-x86_64-linux-gnu)");
+        insta::assert_snapshot!(refused(r#"echo '["3.11", "cpython-311d-x86_64-linux-gnu", "/opt/python"]'"#), @"the release needs Python 3.11 (cpython-311-x86_64-linux-gnu), but `/opt/python` is Python 3.11 (cpython-311d-x86_64-linux-gnu)");
+    }
+
+    #[test]
+    fn one_that_is_none_is_refused() {
+        insta::assert_snapshot!(refused("exit 1"), @"`/opt/python` does not say what it is");
+        insta::assert_snapshot!(refused("echo hello"), @"`/opt/python` does not answer like a Python");
+    }
+
+    #[test]
+    fn one_that_is_nowhere_is_named() {
+        insta::assert_snapshot!(find(&wanted("3.99", "x"), None).unwrap_err(), @"the release runs with the node's own Python 3.99, and there is no `python3.99` in /usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+        insta::assert_snapshot!(find(&wanted("../3", "x"), None).unwrap_err(), @"the release asks for Python `../3`, which is not a version such as 3.11");
+    }
+}

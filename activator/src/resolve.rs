@@ -1,0 +1,123 @@
+//! From what a person asks for, a version or a channel, to one verified statement.
+//!
+//! `published` believes a document only at its place. What it cannot know is the past: a store (or whoever stands
+//! between) could show yesterday's pointer of a channel for ever. So the node remembers the highest (epoch, serial) it
+//! has seen, durably and before it acts on it, and refuses to go back. A pointer that should have been signed again is
+//! a warning and no more: a signing job that stopped must not stop a recovery.
+
+use std::fmt;
+use std::str::FromStr;
+
+use pannier_shared::event::{Event, Sink};
+use pannier_shared::id::{BadName, ChannelName, Target, Version};
+use pannier_shared::published::{self, Published};
+use pannier_shared::signature::Verified;
+use pannier_shared::statement::{Channel, Statement};
+use pannier_shared::sys::fs;
+use tokio::runtime::Runtime;
+
+use crate::node::Node;
+use crate::state::Position;
+
+/// What was asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum What {
+    /// A version by name.
+    Version(Version),
+    /// The version a channel names now: "@production".
+    Channel(ChannelName),
+}
+
+impl FromStr for What {
+    type Err = BadName;
+    fn from_str(text: &str) -> Result<Self, BadName> {
+        match text.strip_prefix('@') {
+            Some(channel) => channel.parse().map(Self::Channel),
+            None => text.parse().map(Self::Version),
+        }
+    }
+}
+
+impl fmt::Display for What {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            What::Version(version) => write!(f, "{version}"),
+            What::Channel(channel) => write!(f, "@{channel}"),
+        }
+    }
+}
+
+/// What cannot be resolved.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// It is not published, or not to be believed.
+    #[error(transparent)]
+    Published(#[from] Box<published::Error>),
+    /// The channel's pointer is older than one seen before.
+    #[error("the channel `{channel}` shows {found}, but this node has seen {seen}: it would go back")]
+    WentBack {
+        /// The channel.
+        channel: ChannelName,
+        /// What the store shows.
+        found: Position,
+        /// What was seen before.
+        seen: Position,
+    },
+    /// The state file could not be written.
+    #[error(transparent)]
+    Fs(#[from] fs::Error),
+}
+
+impl From<published::Error> for Error {
+    fn from(error: published::Error) -> Self {
+        Error::Published(Box::new(error))
+    }
+}
+
+impl Error {
+    /// What a person can type about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Error::Published(error) => error.hint(),
+            Error::WentBack { channel, .. } => Some(format!(
+                "the store is stale or was tampered with; promote again with `pannier promote` to move `{channel}` forward, or name the version instead"
+            )),
+            Error::Fs(_) => None,
+        }
+    }
+}
+
+/// Finds the statement of `what` for this machine.
+pub fn resolve(
+    node: &mut Node,
+    published: &Published,
+    what: &What,
+    runtime: &Runtime,
+    sink: &dyn Sink,
+) -> Result<Verified<Statement>, Error> {
+    let target = Target::host();
+    let app = node.app.clone();
+    let channel = match what {
+        What::Version(version) => return Ok(runtime.block_on(published.statement(&app, version, &target))?),
+        What::Channel(channel) => channel,
+    };
+    let pointer = runtime.block_on(published.channel(&app, channel))?.document;
+    remember(node, channel, &pointer)?;
+    if pointer.not_after < published.now {
+        let text = format!("the channel `{channel}` should have been signed again before {}", pointer.not_after);
+        sink.emit(Event::Warning { text });
+    }
+    Ok(runtime.block_on(published.named_by(&pointer, &target))?)
+}
+
+/// Refuses a pointer below the highest one seen, and remembers a higher one durably.
+fn remember(node: &mut Node, channel: &ChannelName, pointer: &Channel) -> Result<(), Error> {
+    let found = Position { epoch: pointer.epoch, serial: pointer.serial };
+    match node.state.position(channel) {
+        Some(seen) if found < seen => return Err(Error::WentBack { channel: channel.clone(), found, seen }),
+        Some(seen) if found == seen => return Ok(()),
+        _ => {}
+    }
+    node.state.see(channel, found);
+    Ok(node.save()?)
+}
