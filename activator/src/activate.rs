@@ -7,6 +7,7 @@
 //! A first activation that fails has nothing to go back to: `current` is removed again, so that it never leads to a
 //! release that is known to be bad, and the outcome says that nothing serves and a person is needed.
 
+use pannier_shared::archive::COMPLETE;
 use pannier_shared::event::{Event, Sink};
 use pannier_shared::id::{AppName, Version};
 use pannier_shared::steps::{self, Done, Step, Undo};
@@ -62,7 +63,7 @@ pub enum Error {
         reason: String,
     },
     /// Its tree lacks its last file.
-    #[error("`{version}` is not complete on the disk: `{}` is missing", record::COMPLETE)]
+    #[error("`{version}` is not complete on the disk: `{}` is missing", COMPLETE)]
     Incomplete {
         /// The app.
         app: AppName,
@@ -78,7 +79,7 @@ pub enum Error {
         source: Box<restart::Error>,
     },
     /// It is not healthy.
-    #[error("`{version}` is not healthy{}", shown(.printed))]
+    #[error("`{version}` is not healthy")]
     Health {
         /// The release.
         version: Version,
@@ -124,6 +125,14 @@ impl Failure {
         format!("failed to {operation} `{version}` of `{app}`{end}")
     }
 
+    /// What the restart command, and what it left running, printed last; ready to follow a message.
+    pub fn printed(&self) -> Option<&str> {
+        match &self.source {
+            Error::Health { printed, .. } if !printed.is_empty() => Some(printed),
+            _ => None,
+        }
+    }
+
     /// What a person can type about it.
     pub fn hint(&self) -> Option<String> {
         let app = &self.app;
@@ -141,10 +150,6 @@ impl Failure {
             Error::NoneBefore | Error::Fs(_) => None,
         }
     }
-}
-
-fn shown(printed: &str) -> String {
-    if printed.is_empty() { String::new() } else { format!("; it printed last:{printed}") }
 }
 
 /// What is to be activated, and how.
@@ -357,8 +362,8 @@ fn settle(run: &mut Activation) -> Result<Done, Error> {
     Ok(Done::said(format!("`{}` is healthy", run.version)))
 }
 
-/// The first lines of an error and its causes, joined, for the journal and the state file.
-fn one_line(error: &dyn std::error::Error) -> String {
+/// The first lines of an error and its causes, joined: for the journal, the state file and a list of errors.
+pub fn one_line(error: &dyn std::error::Error) -> String {
     let chain = std::iter::successors(Some(error), |error| error.source());
     let lines: Vec<String> = chain.filter_map(|error| error.to_string().lines().next().map(str::to_owned)).collect();
     lines.join(": ").chars().take(500).collect()
@@ -492,7 +497,7 @@ mod tests {
     fn a_release_that_is_not_complete_is_not_activated() {
         let fixture = fixture(&["v1"]);
         drop(fixture.open().unwrap());
-        std::fs::remove_file(fixture.root().release(&v("v1")).join(record::COMPLETE)).unwrap();
+        std::fs::remove_file(fixture.root().release(&v("v1")).join(COMPLETE)).unwrap();
         insta::assert_snapshot!(chain(&fixture.activate("v1").unwrap_err()), @"
         failed to activate `v1` of `polls`
         `v1` is not complete on the disk: `.pannier/COMPLETE` is missing

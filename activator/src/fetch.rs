@@ -8,6 +8,7 @@
 
 use std::path::PathBuf;
 
+use pannier_shared::archive::COMPLETE;
 use pannier_shared::event::{Event, Sink};
 use pannier_shared::id::{AppName, Version};
 use pannier_shared::published::Published;
@@ -96,7 +97,7 @@ pub enum Error {
     #[error(transparent)]
     Transfer(#[from] transfer_step::Error),
     /// The tree lacks its last file.
-    #[error("the release has no `{}`: it is not whole", record::COMPLETE)]
+    #[error("the release has no `{}`: it is not whole", COMPLETE)]
     NotComplete,
     /// The file system refused.
     #[error(transparent)]
@@ -343,6 +344,7 @@ fn commit(run: &mut Bringing) -> Result<Done, Error> {
     let root = &run.node.root;
     fs::commit_dir(&run.records(), &root.toc(&run.version))?;
     fs::commit_dir(&run.tree(), &root.release(&run.version))?;
+    fs::remove_tree(&run.staged)?;
     Ok(Done::said(format!("releases/{}", run.version)))
 }
 

@@ -1,2 +1,7 @@
-//! .
-fn main() {}
+//! `pannier-activator`: what runs on a node. All it does is in the library; here it is given words and an exit status.
+
+mod cli;
+
+fn main() -> std::process::ExitCode {
+    cli::main()
+}

@@ -7,12 +7,10 @@
 
 use std::path::{Path, PathBuf};
 
+use pannier_shared::archive::COMPLETE;
 use pannier_shared::sys::fs;
 
 use crate::state::Release;
-
-/// The last file of every release.
-pub const COMPLETE: &str = ".pannier/COMPLETE";
 
 /// Where the signed statement lies in a release's folder of records.
 pub fn statement(folder: &Path) -> PathBuf {

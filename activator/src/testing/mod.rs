@@ -3,6 +3,7 @@
 
 use std::path::PathBuf;
 
+use pannier_shared::archive::COMPLETE;
 use pannier_shared::digest::Digest;
 use pannier_shared::event::{Event, Recorder};
 use pannier_shared::id::{AppName, Version};
@@ -56,7 +57,7 @@ impl Fixture {
         let (root, version) = (self.root(), v(version));
         let tree = root.release(&version);
         std::fs::create_dir_all(tree.join(".pannier")).unwrap();
-        std::fs::write(tree.join(record::COMPLETE), "").unwrap();
+        std::fs::write(tree.join(COMPLETE), "").unwrap();
         std::fs::write(tree.join("version.txt"), version.as_str()).unwrap();
         std::fs::create_dir_all(root.toc(&version)).unwrap();
         let release = Release::prepared(Digest::of(version.as_str().as_bytes()), 2, 4, clock::now());

@@ -1,0 +1,108 @@
+//! What can be typed: clap only, nothing is looked up here.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use pannier_activator::config::DEFAULT;
+use pannier_activator::resolve::What;
+use pannier_shared::id::{AppName, Version};
+
+/// Fetches, verifies and activates releases on this node.
+///
+/// Exit statuses: 0 done, 1 unexpected, 2 usage or configuration, 3 not found, 4 verification failed, 5 refused, 6
+/// locked, 7 store, 8 this machine (disk, permissions), 9 a program failed, 10 taken back: the old release serves, 11
+/// a person is needed.
+#[derive(Debug, Parser)]
+#[command(name = "pannier-activator", version)]
+pub struct Typed {
+    #[command(flatten)]
+    pub common: Common,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What every command takes.
+#[derive(Debug, Args)]
+pub struct Common {
+    /// The configuration of this node
+    #[arg(long, global = true, env = "PANNIER_CONFIG", value_name = "FILE", default_value = DEFAULT)]
+    pub config: PathBuf,
+    /// The store, instead of the configured one: file:///path, s3://bucket/prefix or https://host/path
+    #[arg(long, global = true, env = "PANNIER_STORE", value_name = "URL")]
+    pub store: Option<String>,
+    /// The file of trusted keys, instead of the configured one
+    #[arg(long, global = true, env = "PANNIER_TRUST", value_name = "FILE")]
+    pub trust: Option<PathBuf>,
+    /// Print one JSON object per line: events, then the result
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Say nothing but warnings, errors and the result
+    #[arg(long, short, global = true)]
+    pub quiet: bool,
+}
+
+/// What can be done.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Bring a release to this node, complete and verified; what serves stays as it is
+    Fetch {
+        /// The app
+        app: AppName,
+        /// A version, or @CHANNEL
+        #[arg(value_name = "VERSION|@CHANNEL")]
+        what: What,
+    },
+    /// Make a release the one that serves (fetched first if needed); go back if it is not healthy
+    Activate {
+        /// The app
+        app: AppName,
+        /// A version, or @CHANNEL
+        #[arg(value_name = "VERSION|@CHANNEL")]
+        what: What,
+        /// Try a release again that failed when it was activated before
+        #[arg(long)]
+        even_if_bad: bool,
+    },
+    /// Make the last healthy release before this one serve again
+    Rollback {
+        /// The app
+        app: AppName,
+        /// This release instead, which must have been healthy here
+        #[arg(long, value_name = "VERSION")]
+        to: Option<Version>,
+    },
+    /// Say what serves, and whether all is in order
+    Status {
+        /// The app; all apps when not given
+        app: Option<AppName>,
+    },
+    /// List the releases on this node
+    Releases {
+        /// The app
+        app: AppName,
+        /// List those in the store instead
+        #[arg(long)]
+        published: bool,
+    },
+    /// Compare a release on the disk with what was signed
+    Verify {
+        /// The app
+        app: AppName,
+        /// The release; the one that serves when not given
+        version: Option<Version>,
+    },
+}
+
+impl Command {
+    /// The app it is about, if it is about one.
+    pub fn app(&self) -> Option<&AppName> {
+        match self {
+            Command::Fetch { app, .. }
+            | Command::Activate { app, .. }
+            | Command::Rollback { app, .. }
+            | Command::Releases { app, .. }
+            | Command::Verify { app, .. } => Some(app),
+            Command::Status { app } => app.as_ref(),
+        }
+    }
+}

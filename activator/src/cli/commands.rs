@@ -1,0 +1,154 @@
+//! One function for each command: opens what it needs, calls the library, gives what came of it.
+
+use pannier_activator::activate::{OnBad, Request, activate};
+use pannier_activator::config::{App, Config};
+use pannier_activator::fetch::{Origin, fetch};
+use pannier_activator::node::{Node, NotHere, View};
+use pannier_activator::releases;
+use pannier_activator::resolve::What;
+use pannier_activator::rollback::rollback;
+use pannier_activator::state::Direction;
+use pannier_activator::status::status;
+use pannier_activator::verify::verify;
+use pannier_shared::event::Sink;
+use pannier_shared::id::{AppName, Version};
+use pannier_shared::published::Published;
+use pannier_shared::signature::Trust;
+use pannier_shared::store::dir::DirStore;
+use pannier_shared::store::location::Location;
+use pannier_shared::store::{self, Store};
+use pannier_shared::sys::clock;
+use tokio::runtime::{Builder, Runtime};
+
+use super::args::{Command, Common};
+use super::failure::Error;
+use super::output::{Output, Switched};
+
+/// What every command works with.
+pub struct Session<'a> {
+    config: Config,
+    common: &'a Common,
+    runtime: Runtime,
+    sink: &'a dyn Sink,
+}
+
+/// Where releases come from, opened.
+struct Opened {
+    store: Box<dyn Store>,
+    trust: Trust,
+}
+
+impl<'a> Session<'a> {
+    /// Reads the configuration and makes the runtime: one thread, since what takes time has threads of its own.
+    pub fn begin(common: &'a Common, sink: &'a dyn Sink) -> Result<Self, Error> {
+        let config = Config::load(&common.config)?;
+        let runtime = Builder::new_current_thread().enable_all().build().map_err(Error::Runtime)?;
+        Ok(Self { config, common, runtime, sink })
+    }
+
+    /// Does what was typed.
+    pub fn run(&self, command: &Command) -> Result<Output, Error> {
+        match command {
+            Command::Fetch { app, what } => self.fetch(app, what),
+            Command::Activate { app, what, even_if_bad } => {
+                let bad = if *even_if_bad { OnBad::TryAgain } else { OnBad::Refuse };
+                self.activate(app, what, bad)
+            }
+            Command::Rollback { app, to } => self.rollback(app, to.as_ref()),
+            Command::Status { app } => self.status(app.as_ref()),
+            Command::Releases { app, published: false } => self.releases(app),
+            Command::Releases { app, published: true } => self.published(app),
+            Command::Verify { app, version } => self.verify(app, version.as_ref()),
+        }
+    }
+
+    fn fetch(&self, app: &AppName, what: &What) -> Result<Output, Error> {
+        let config = self.config.app(app)?;
+        let opened = self.open_store()?;
+        let mut node = self.open_node(app, config, &format!("fetch {what}"))?;
+        let fetched = fetch(&mut node, what, self.origin(&opened), self.sink)?;
+        Ok(Output::fetched(app.clone(), fetched))
+    }
+
+    fn activate(&self, app: &AppName, what: &What, bad: OnBad) -> Result<Output, Error> {
+        let config = self.config.app(app)?;
+        let mut node = self.open_node(app, config, &format!("activate {what}"))?;
+        let version = self.prepared(&mut node, what)?;
+        let request = Request { version: version.clone(), direction: Direction::Forward, bad };
+        let activated = activate(&mut node, &request, &self.runtime, self.sink)?;
+        Ok(Output::Activate(Switched::to(app.clone(), version, activated)))
+    }
+
+    /// The version of `what`, fetched if it is not here. One that is here needs no store: it can be activated while the
+    /// store is away.
+    fn prepared(&self, node: &mut Node, what: &What) -> Result<Version, Error> {
+        match what {
+            What::Version(version) if node.state.release(version).is_some() => return Ok(version.clone()),
+            What::Version(version) if self.location().is_none() => {
+                return Err(NotHere::of(&node.app, version, &node.state).into());
+            }
+            _ => {}
+        }
+        let opened = self.open_store()?;
+        Ok(fetch(node, what, self.origin(&opened), self.sink)?.version)
+    }
+
+    fn rollback(&self, app: &AppName, to: Option<&Version>) -> Result<Output, Error> {
+        let mut node = self.open_node(app, self.config.app(app)?, "rollback")?;
+        let back = rollback(&mut node, to, &self.runtime, self.sink)?;
+        Ok(Output::Rollback(Switched::to(app.clone(), back.version, back.activated)))
+    }
+
+    fn status(&self, app: Option<&AppName>) -> Result<Output, Error> {
+        let apps = match app {
+            Some(app) => vec![(app, self.config.app(app)?)],
+            None => self.config.apps.iter().collect(),
+        };
+        let look = |(app, config): (&AppName, &App)| Ok(status(&View::open(app, config)?));
+        Ok(Output::Status { apps: apps.into_iter().map(look).collect::<Result<_, Error>>()? })
+    }
+
+    fn releases(&self, app: &AppName) -> Result<Output, Error> {
+        let view = View::open(app, self.config.app(app)?)?;
+        Ok(Output::Releases { app: app.clone(), releases: releases::here(&view) })
+    }
+
+    fn published(&self, app: &AppName) -> Result<Output, Error> {
+        let view = View::open(app, self.config.app(app)?)?;
+        let Opened { store, trust } = self.open_store()?;
+        let published = Published { store: store.as_ref(), trust: &trust, now: clock::now() };
+        let versions = self.runtime.block_on(published.versions(app)).map_err(Box::new)?;
+        Ok(Output::Published { app: app.clone(), releases: releases::published(versions, &view) })
+    }
+
+    fn verify(&self, app: &AppName, version: Option<&Version>) -> Result<Output, Error> {
+        let view = View::open(app, self.config.app(app)?)?;
+        let report = verify(&view, version, &self.trust()?, self.sink)?;
+        Ok(Output::Verify { app: app.clone(), report })
+    }
+
+    fn open_node(&self, app: &AppName, config: &App, reason: &str) -> Result<Node, Error> {
+        Ok(Node::open(app, config, reason, self.sink)?)
+    }
+
+    fn location(&self) -> Option<&str> {
+        self.common.store.as_deref().or(self.config.store.as_deref())
+    }
+
+    fn open_store(&self) -> Result<Opened, Error> {
+        let location: Location = self.location().ok_or(Error::NoStore)?.parse()?;
+        let store: Box<dyn Store> = match location {
+            Location::Dir(path) => Box::new(DirStore::new(&path)),
+            other => return Err(store::Error::Unsupported { store: other.to_string(), what: "be read yet" }.into()),
+        };
+        Ok(Opened { store, trust: self.trust()? })
+    }
+
+    fn trust(&self) -> Result<Trust, Error> {
+        Ok(Trust::load(self.common.trust.as_deref().unwrap_or(&self.config.trust))?)
+    }
+
+    fn origin<'b>(&'b self, opened: &'b Opened) -> Origin<'b> {
+        Origin { store: opened.store.as_ref(), trust: &opened.trust, runtime: &self.runtime }
+    }
+}

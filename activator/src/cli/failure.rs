@@ -1,0 +1,228 @@
+//! Every error a command can end with, and what each means for the exit status and the person who reads it. One
+//! place, and no wildcard that a new error could hide behind.
+
+use std::io;
+
+use pannier_activator::{activate, config, fetch, node, resolve, rollback, state, verify};
+use pannier_shared::exit::Exit;
+use pannier_shared::report::Failure;
+use pannier_shared::signature::TrustError;
+use pannier_shared::store::location::BadLocation;
+use pannier_shared::sys::lock;
+use pannier_shared::{published, steps, store};
+
+/// What a command can end with.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error(transparent)]
+    Config(#[from] config::Error),
+    #[error("the store cannot be opened")]
+    Location(#[from] BadLocation),
+    #[error("the store cannot be opened")]
+    Store(#[from] store::Error),
+    #[error("no store is configured")]
+    NoStore,
+    #[error("the trusted keys cannot be read")]
+    Trust(#[from] TrustError),
+    #[error("the program could not start its runtime")]
+    Runtime(#[source] io::Error),
+    #[error(transparent)]
+    Node(#[from] node::Error),
+    #[error(transparent)]
+    NotHere(#[from] node::NotHere),
+    #[error(transparent)]
+    Fetch(#[from] Box<fetch::Failure>),
+    #[error(transparent)]
+    Activate(#[from] Box<activate::Failure>),
+    #[error(transparent)]
+    Rollback(#[from] rollback::Error),
+    #[error(transparent)]
+    Published(#[from] Box<published::Error>),
+    #[error(transparent)]
+    Verify(#[from] verify::Error),
+}
+
+impl Error {
+    /// What a person is told: the error and its causes, what could not be undone, what serves, and what to type.
+    pub fn into_failure(self, serving: Option<String>) -> Failure {
+        let mut failure = Failure::of(self.exit(), &self).hints(self.hint());
+        failure.causes.extend(self.more());
+        failure.serving = serving;
+        failure
+    }
+
+    /// What is true now, as a number.
+    fn exit(&self) -> Exit {
+        match self {
+            Error::Config(config::Error::NoApp { .. }) => Exit::NotFound,
+            Error::Config(_) | Error::Location(_) | Error::NoStore | Error::Trust(_) => Exit::Usage,
+            Error::Store(error) => of_store(error),
+            Error::Runtime(_) => Exit::Machine,
+            Error::Node(error) => of_node(error),
+            Error::NotHere(_) => Exit::NotFound,
+            Error::Fetch(failure) if !failure.left.is_empty() => Exit::Mixed,
+            Error::Fetch(failure) => of_fetch(&failure.source),
+            Error::Activate(failure) | Error::Rollback(rollback::Error::Failed(failure)) => of_activation(failure),
+            Error::Rollback(rollback::Error::NoneHealthy { .. } | rollback::Error::NotHere(_)) => Exit::NotFound,
+            Error::Rollback(rollback::Error::NeverHealthy { .. }) => Exit::Refused,
+            Error::Published(error) => of_published(error),
+            Error::Verify(error) => of_verify(error),
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Error::Config(error) => error.hint(),
+            Error::Location(_) | Error::Runtime(_) => None,
+            Error::Store(error) => store_hint(error),
+            Error::NoStore => {
+                Some("name one by `store` in the configuration, by `--store` or by `PANNIER_STORE`".to_owned())
+            }
+            Error::Trust(_) => Some(
+                "put the lines that `pannier keys new` printed into it, or name another one by `--trust`".to_owned(),
+            ),
+            Error::Node(error) => error.hint(),
+            Error::NotHere(error) | Error::Rollback(rollback::Error::NotHere(error)) => Some(error.hint()),
+            Error::Fetch(failure) => fetch_hint(&failure.source),
+            Error::Activate(failure) | Error::Rollback(rollback::Error::Failed(failure)) => failure.hint(),
+            Error::Rollback(rollback::Error::NoneHealthy { app }) => {
+                Some(format!("activate one by name; see `pannier-activator releases {app}`"))
+            }
+            Error::Rollback(rollback::Error::NeverHealthy { app, version, .. }) => {
+                Some(format!("`pannier-activator activate {app} {version}` gives it a try"))
+            }
+            Error::Published(error) => published_hint(error),
+            Error::Verify(error) => verify_hint(error),
+        }
+    }
+
+    /// What the app printed, and what could not be undone, one line for each.
+    fn more(&self) -> Vec<String> {
+        fn lines<E: std::error::Error>(left: &[steps::NotUndone<E>]) -> Vec<String> {
+            left.iter()
+                .map(|not| format!("`{}` could not be undone: {}", not.step, activate::one_line(&not.error)))
+                .collect()
+        }
+        match self {
+            Error::Activate(failure) | Error::Rollback(rollback::Error::Failed(failure)) => {
+                let printed = failure.printed().map(|printed| format!("what it printed last:{printed}"));
+                printed.into_iter().chain(lines(&failure.left)).collect()
+            }
+            Error::Fetch(failure) => lines(&failure.left),
+            _ => Vec::new(),
+        }
+    }
+}
+
+fn of_store(error: &store::Error) -> Exit {
+    match error {
+        store::Error::NotFound { .. } => Exit::NotFound,
+        store::Error::AlreadyExists { .. } | store::Error::Changed { .. } | store::Error::Unsupported { .. } => {
+            Exit::Store
+        }
+        store::Error::Denied { .. } | store::Error::Unavailable { .. } | store::Error::WrongAnswer { .. } => {
+            Exit::Store
+        }
+        store::Error::Fs(_) | store::Error::FileChanged { .. } => Exit::Machine,
+    }
+}
+
+fn store_hint(error: &store::Error) -> Option<String> {
+    match error {
+        store::Error::Denied { .. } => Some(
+            "check `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and `AWS_REGION`, or the role of this machine"
+                .to_owned(),
+        ),
+        store::Error::Unavailable { .. } => Some("check the address and the network, then type it again".to_owned()),
+        _ => None,
+    }
+}
+
+fn of_published(error: &published::Error) -> Exit {
+    match error {
+        published::Error::Store(error) => of_store(error),
+        published::Error::UnknownApp { .. } => Exit::NotFound,
+        published::Error::UnknownVersion { .. } | published::Error::UnknownChannel { .. } => Exit::NotFound,
+        published::Error::OtherTargets { .. } => Exit::Refused,
+        published::Error::Refused { .. } => Exit::Verification,
+        published::Error::Misplaced { .. } | published::Error::NotTheNamed { .. } => Exit::Verification,
+    }
+}
+
+fn published_hint(error: &published::Error) -> Option<String> {
+    match error {
+        published::Error::Store(error) => store_hint(error),
+        other => other.hint(),
+    }
+}
+
+fn of_node(error: &node::Error) -> Exit {
+    match error {
+        node::Error::Lock { source: lock::Error::Held(_), .. } => Exit::Locked,
+        node::Error::Lock { source: lock::Error::Fs(_), .. } => Exit::Machine,
+        node::Error::Layout { .. } | node::Error::Fs(_) => Exit::Machine,
+        node::Error::State(state::Error::OtherApp { .. }) => Exit::Usage,
+        node::Error::State(state::Error::Newer { .. }) => Exit::Refused,
+        node::Error::State(state::Error::Damaged { .. } | state::Error::Fs(_)) => Exit::Machine,
+    }
+}
+
+fn of_fetch(error: &fetch::Error) -> Exit {
+    use pannier_activator::steps::fetch::Error as Transfer;
+    match error {
+        fetch::Error::Resolve(resolve::Error::Published(error)) => of_published(error),
+        fetch::Error::Resolve(resolve::Error::WentBack { .. }) => Exit::Verification,
+        fetch::Error::Resolve(resolve::Error::Fs(_)) => Exit::Machine,
+        fetch::Error::Admit(_) | fetch::Error::AnotherHere { .. } | fetch::Error::InTheWay(_) => Exit::Refused,
+        fetch::Error::NoRoom { .. } | fetch::Error::Fs(_) | fetch::Error::Transfer(Transfer::Fs(_)) => Exit::Machine,
+        fetch::Error::Transfer(Transfer::Store { source, .. }) => match of_store(source) {
+            // The statement is there and its artifact is not: the store is at fault, not what was asked for.
+            Exit::NotFound => Exit::Store,
+            other => other,
+        },
+        fetch::Error::Transfer(Transfer::Archive(_) | Transfer::Content(_)) => Exit::Verification,
+        fetch::Error::NotComplete => Exit::Verification,
+        fetch::Error::Transfer(Transfer::Thread) => Exit::Unexpected,
+    }
+}
+
+fn fetch_hint(error: &fetch::Error) -> Option<String> {
+    use pannier_activator::steps::fetch::Error as Transfer;
+    match error {
+        fetch::Error::Resolve(resolve::Error::Published(error)) => published_hint(error),
+        fetch::Error::Transfer(Transfer::Store { source, .. }) => store_hint(source),
+        other => other.hint(),
+    }
+}
+
+fn of_activation(failure: &activate::Failure) -> Exit {
+    match &failure.source {
+        _ if !failure.left.is_empty() => Exit::Mixed,
+        _ if failure.tried => Exit::RolledBack,
+        activate::Error::NotHere(_) => Exit::NotFound,
+        activate::Error::Bad { .. } => Exit::Refused,
+        activate::Error::Incomplete { .. } => Exit::Verification,
+        activate::Error::Restart { .. } | activate::Error::Health { .. } => Exit::RolledBack,
+        activate::Error::NoneBefore => Exit::Mixed,
+        activate::Error::Fs(_) => Exit::Machine,
+    }
+}
+
+fn of_verify(error: &verify::Error) -> Exit {
+    match error {
+        verify::Error::NotHere(_) | verify::Error::NothingServes(_) => Exit::NotFound,
+        verify::Error::Statement { .. } | verify::Error::Replaced { .. } | verify::Error::Tables { .. } => {
+            Exit::Verification
+        }
+        verify::Error::Fs(_) => Exit::Machine,
+    }
+}
+
+fn verify_hint(error: &verify::Error) -> Option<String> {
+    match error {
+        verify::Error::NotHere(error) => Some(error.hint()),
+        verify::Error::NothingServes(app) => Some(format!("name one of `pannier-activator releases {app}`")),
+        verify::Error::Statement { source, .. } => source.hint(),
+        verify::Error::Replaced { .. } | verify::Error::Tables { .. } | verify::Error::Fs(_) => None,
+    }
+}

@@ -1,0 +1,156 @@
+//! What a command gives on stdout: lines for a person, or one JSON object.
+
+use std::fmt::{self, Display};
+
+use pannier_activator::activate::Activated;
+use pannier_activator::fetch::Fetched;
+use pannier_activator::releases::{Here, Published};
+use pannier_activator::status::Status;
+use pannier_activator::verify::Report;
+use pannier_shared::exit::Exit;
+use pannier_shared::id::{AppName, Version};
+use pannier_shared::report::human;
+use serde::Serialize;
+
+/// The result of a command.
+#[derive(Debug, Serialize)]
+#[serde(tag = "command", rename_all = "kebab-case")]
+pub enum Output {
+    /// Of `fetch`.
+    Fetch {
+        /// The app.
+        app: AppName,
+        /// The release that is prepared now.
+        version: Version,
+        /// False when it was here already.
+        changed: bool,
+        /// Bytes that came from the store.
+        bytes: u64,
+        /// Requests it took.
+        requests: u64,
+    },
+    /// Of `activate`.
+    Activate(Switched),
+    /// Of `rollback`.
+    Rollback(Switched),
+    /// Of `status`.
+    Status {
+        /// One for each app.
+        apps: Vec<Status>,
+    },
+    /// Of `releases`.
+    Releases {
+        /// The app.
+        app: AppName,
+        /// On this node, newest first.
+        releases: Vec<Here>,
+    },
+    /// Of `releases --published`.
+    Published {
+        /// The app.
+        app: AppName,
+        /// In the store.
+        releases: Vec<Published>,
+    },
+    /// Of `verify`.
+    Verify {
+        /// The app.
+        app: AppName,
+        /// What was found.
+        #[serde(flatten)]
+        report: Report,
+    },
+}
+
+/// What an activation came to.
+#[derive(Debug, Serialize)]
+pub struct Switched {
+    app: AppName,
+    /// The release that serves.
+    version: Version,
+    /// False when it served already.
+    changed: bool,
+    /// What served before.
+    before: Option<Version>,
+}
+
+impl Switched {
+    /// `version` serves now.
+    pub fn to(app: AppName, version: Version, activated: Activated) -> Self {
+        match activated {
+            Activated::Already => Self { app, version, changed: false, before: None },
+            Activated::Now { before } => Self { app, version, changed: true, before },
+        }
+    }
+}
+
+#[derive(Serialize)]
+#[serde(tag = "event", rename = "result")]
+struct Line<'a> {
+    #[serde(flatten)]
+    output: &'a Output,
+}
+
+impl Output {
+    /// Of a fetch.
+    pub fn fetched(app: AppName, fetched: Fetched) -> Self {
+        let (bytes, requests) = fetched.moved.map_or((0, 0), |moved| (moved.bytes, moved.requests));
+        Output::Fetch { app, version: fetched.version, changed: fetched.moved.is_some(), bytes, requests }
+    }
+
+    /// What the program ends with: a release that is not as it was signed is a result, and not a success.
+    pub fn exit(&self) -> Exit {
+        match self {
+            Output::Verify { report, .. } if !report.damaged.is_empty() => Exit::Verification,
+            _ => Exit::Done,
+        }
+    }
+
+    /// As one JSON line.
+    pub fn json(&self) -> String {
+        // Names, numbers and lists always have a JSON form.
+        serde_json::to_string(&Line { output: self }).unwrap_or_default() + "\n"
+    }
+}
+
+impl Display for Output {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Output::Fetch { version, changed: false, .. } => writeln!(f, "{version} is prepared already"),
+            Output::Fetch { version, bytes, .. } => {
+                writeln!(f, "{version} is prepared ({} fetched)", human::bytes(*bytes))
+            }
+            Output::Activate(switched) | Output::Rollback(switched) => switched.fmt(f),
+            Output::Status { apps } => apps.iter().try_for_each(|status| status.fmt(f)),
+            Output::Releases { releases, .. } => lines(f, releases),
+            Output::Published { releases, .. } => lines(f, releases),
+            Output::Verify { report, .. } => verified(f, report),
+        }
+    }
+}
+
+impl Display for Switched {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.before, self.changed) {
+            (_, false) => writeln!(f, "{} serves already", self.version),
+            (Some(before), _) => writeln!(f, "{} serves (before: {before})", self.version),
+            (None, _) => writeln!(f, "{} serves", self.version),
+        }
+    }
+}
+
+fn lines(f: &mut fmt::Formatter<'_>, rows: &[impl Display]) -> fmt::Result {
+    rows.iter().try_for_each(|row| writeln!(f, "{row}"))
+}
+
+fn verified(f: &mut fmt::Formatter<'_>, report: &Report) -> fmt::Result {
+    for finding in &report.damaged {
+        writeln!(f, "{}: {}", human::harmless(&finding.path), finding.damage)?;
+    }
+    let Report { version, entries, bytes, damaged } = report;
+    let (entries, bytes) = (human::number(*entries), human::bytes(*bytes));
+    match damaged.len() {
+        0 => writeln!(f, "{version} is as it was signed ({entries} entries, {bytes})"),
+        count => writeln!(f, "{version} is damaged in {count} places ({entries} entries, {bytes})"),
+    }
+}

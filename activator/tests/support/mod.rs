@@ -1,0 +1,259 @@
+//! A node, a store and a signing key in a temporary folder; releases are packed, signed and published for real.
+#![allow(dead_code, reason = "every test program uses its part")]
+#![allow(clippy::disallowed_methods, clippy::unwrap_used, reason = "tests play the builder, the operator and the app")]
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+
+use pannier_shared::archive::toc::{Class, Group};
+use pannier_shared::archive::write::{Content, Member, Options, pack};
+use pannier_shared::digest::Digest;
+use pannier_shared::event::Silent;
+use pannier_shared::id::Target;
+use pannier_shared::keys;
+use pannier_shared::signature::{SigningKey, sign};
+use pannier_shared::statement::*;
+
+pub struct World {
+    pub dir: tempfile::TempDir,
+    pub key: SigningKey,
+    pub port: u16,
+}
+
+/// What a command came to.
+#[derive(Debug)]
+pub struct Came {
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl World {
+    pub fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let key = SigningKey::generate("ci").unwrap();
+        let trust = format!("ci namespaces=\"release@pannier,channel@pannier\" {}\n", key.public());
+        std::fs::write(dir.path().join("trust"), trust).unwrap();
+        std::fs::create_dir(dir.path().join("store")).unwrap();
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let world = Self { dir, key, port };
+        world.restart_by(SERVE);
+        world.configure("");
+        world
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    pub fn root(&self) -> PathBuf {
+        self.path("srv/polls")
+    }
+
+    /// Writes the configuration; `more` goes to the app's table.
+    pub fn configure(&self, more: &str) {
+        let (dir, port) = (self.dir.path().display(), self.port);
+        let text = format!(
+            r#"
+            store = "file://{dir}/store"
+            trust = "{dir}/trust"
+            [apps.polls]
+            root = "{dir}/srv/polls"
+            restart = ["sh", "{dir}/restart.sh"]
+            restart_timeout = "20s"
+            {more}
+            [apps.polls.health]
+            url = "http://127.0.0.1:{port}/health.txt"
+            contains = "ok"
+            deadline = "10s"
+            interval = "50ms"
+            "#
+        );
+        std::fs::write(self.path("activator.toml"), text).unwrap();
+    }
+
+    /// Lets a release that does not become healthy be given up soon.
+    pub fn impatient(&self) {
+        let path = self.path("activator.toml");
+        let text = std::fs::read_to_string(&path).unwrap().replace("\"10s\"", "\"1500ms\"");
+        std::fs::write(path, text).unwrap();
+    }
+
+    pub fn restart_by(&self, script: &str) {
+        let script = script.replace("PORT", &self.port.to_string());
+        std::fs::write(self.path("restart.sh"), script).unwrap();
+    }
+
+    /// Packs, signs and publishes a release whose `app/` holds these files.
+    pub fn publish(&self, version: &str, files: &[(&str, &str)]) -> Statement {
+        let source = tempfile::tempdir().unwrap();
+        let group = Group { class: Class::App, name: String::new() };
+        let mut members = vec![Member { path: "app".into(), group: group.clone(), content: Content::Folder }];
+        for (name, text) in files {
+            let path = source.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            let content = Content::File { source: path, size: text.len() as u64, executable: *name == "run" };
+            members.push(Member { path: format!("app/{name}"), group: group.clone(), content });
+        }
+        let content = Content::Link { target: "health.txt".into() };
+        members.push(Member { path: "app/link".into(), group, content });
+        let mut bytes = Vec::new();
+        let artifact = pack(members, Options { level: 3, workers: 1 }, &mut bytes, &Silent).unwrap();
+        let statement = Statement { kind: ReleaseType::Release, format: FORMAT, release: described(version), artifact };
+        let release = &statement.release;
+        self.put(keys::artifact(&release.app, &release.version, &release.target).as_str(), &bytes);
+        let key = keys::statement(&release.app, &release.version, &release.target);
+        self.put(key.as_str(), &sign(&statement, &self.key).unwrap());
+        statement
+    }
+
+    /// A release that serves `/health.txt` and `/version.txt`.
+    pub fn publish_good(&self, version: &str) -> Statement {
+        self.publish(
+            version,
+            &[("health.txt", "ok\n"), ("version.txt", version), ("empty", ""), ("run", "#!/bin/sh\n")],
+        )
+    }
+
+    /// Points a channel at a published version.
+    pub fn promote(&self, channel: &str, version: &str, serial: u64) {
+        let statement = self.store_file(version, "release.json");
+        let digest = Digest::of(&std::fs::read(statement).unwrap());
+        let pointer = Channel {
+            kind: ChannelType::Channel,
+            format: FORMAT,
+            app: "polls".parse().unwrap(),
+            channel: channel.parse().unwrap(),
+            epoch: 1,
+            serial,
+            version: version.parse().unwrap(),
+            statements: BTreeMap::from([(Target::host(), digest)]),
+            issued: "2026-01-01T00:00:00Z".parse().unwrap(),
+            not_after: "2126-01-01T00:00:00Z".parse().unwrap(),
+            reason: String::new(),
+            who: "test".into(),
+        };
+        let key = keys::channel(&pointer.app, &pointer.channel);
+        self.put(key.as_str(), &sign(&pointer, &self.key).unwrap());
+    }
+
+    pub fn store_file(&self, version: &str, name: &str) -> PathBuf {
+        self.path("store").join(format!("polls/releases/{version}/{}/{name}", Target::host()))
+    }
+
+    fn put(&self, key: &str, bytes: &[u8]) {
+        let path = self.path("store").join(key);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, bytes).unwrap();
+    }
+
+    fn command(&self, arguments: &str) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_pannier-activator"));
+        command.env_clear().env("PATH", "/nowhere").env("PANNIER_CONFIG", self.path("activator.toml"));
+        command.args(arguments.split_whitespace());
+        command
+    }
+
+    /// Runs the program to its end.
+    pub fn run(&self, arguments: &str) -> Came {
+        let Output { status, stdout, stderr } = self.command(arguments).output().unwrap();
+        let text = |bytes: Vec<u8>| {
+            let text = String::from_utf8(bytes).unwrap().replace(self.dir.path().to_str().unwrap(), "DIR");
+            text.replace(&self.port.to_string(), "PORT").replace(Target::host().as_str(), "TARGET")
+        };
+        Came { code: status.code(), stdout: text(stdout), stderr: text(stderr) }
+    }
+
+    /// Runs the program to its end, which must be a good one; gives its standard output.
+    pub fn ok(&self, arguments: &str) -> String {
+        let came = self.run(arguments);
+        assert_eq!(came.code, Some(0), "{arguments}: {came:?}");
+        came.stdout
+    }
+
+    pub fn start(&self, arguments: &str) -> Child {
+        self.command(arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+    }
+
+    /// The version `current` leads to.
+    pub fn current(&self) -> Option<String> {
+        let target = std::fs::read_link(self.root().join("current")).ok()?;
+        assert!(self.root().join("current/.pannier/COMPLETE").is_file(), "{target:?} is not complete");
+        Some(target.file_name().unwrap().to_str().unwrap().to_owned())
+    }
+
+    /// The version the app says it is; a server that was just started gets a moment to listen.
+    pub fn served(&self) -> Option<String> {
+        for _ in 0..400 {
+            match self.ask() {
+                None => std::thread::sleep(std::time::Duration::from_millis(25)),
+                answer => return answer,
+            }
+        }
+        None
+    }
+
+    fn ask(&self) -> Option<String> {
+        use std::io::{Read, Write};
+        let mut stream = std::net::TcpStream::connect(("127.0.0.1", self.port)).ok()?;
+        stream.write_all(b"GET /version.txt HTTP/1.0\r\n\r\n").ok()?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).ok()?;
+        Some(answer.split_once("\r\n\r\n")?.1.to_owned())
+    }
+
+    /// What lies below `releases/`, and below `staging/` and `toc/`.
+    pub fn laid(&self) -> [Vec<String>; 3] {
+        ["releases", ".pannier/staging", ".pannier/toc"].map(|folder| names(&self.root().join(folder)))
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        if let Ok(pid) = std::fs::read_to_string(self.root().join("shared/pid")) {
+            let _ = Command::new("kill").arg(pid.trim()).status();
+        }
+    }
+}
+
+pub fn names(folder: &Path) -> Vec<String> {
+    let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
+    let mut names: Vec<String> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+/// Ends the server that runs and starts one for the release.
+pub const SERVE: &str = r#"
+pid=$(cat "$PANNIER_ROOT/shared/pid" 2>/dev/null) && kill "$pid" && while grep -q . "/proc/$pid/cmdline" 2>/dev/null; do sleep 0.02; done
+cd "$PANNIER_RELEASE/app"
+python3 -m http.server --bind 127.0.0.1 PORT &
+echo $! > "$PANNIER_ROOT/shared/pid"
+"#;
+
+fn described(version: &str) -> Description {
+    Description {
+        app: "polls".parse().unwrap(),
+        version: version.parse().unwrap(),
+        target: Target::host(),
+        source: None,
+        interpreter: Interpreter {
+            origin: InterpreterOrigin::Bundled,
+            python: "3.11".into(),
+            abi: "cpython-311-x86_64-linux-gnu".into(),
+            link: "venv/bin/python".into(),
+        },
+        libc_floor: None,
+        dependencies: Vec::new(),
+        django: Django {
+            settings: "polls.settings".into(),
+            folder: ".".into(),
+            wsgi: None,
+            asgi: None,
+            static_url: "/static/".into(),
+            static_hashed: true,
+        },
+        built_by: "test".into(),
+    }
+}
