@@ -14,7 +14,6 @@ use pannier_shared::event::Sink;
 use pannier_shared::id::{AppName, Version};
 use pannier_shared::published::Published;
 use pannier_shared::signature::Trust;
-use pannier_shared::store::dir::DirStore;
 use pannier_shared::store::location::Location;
 use pannier_shared::store::{self, Store};
 use pannier_shared::sys::clock;
@@ -137,10 +136,8 @@ impl<'a> Session<'a> {
 
     fn open_store(&self) -> Result<Opened, Error> {
         let location: Location = self.location().ok_or(Error::NoStore)?.parse()?;
-        let store: Box<dyn Store> = match location {
-            Location::Dir(path) => Box::new(DirStore::new(&path)),
-            other => return Err(store::Error::Unsupported { store: other.to_string(), what: "be read yet" }.into()),
-        };
+        let environment = |name: &str| std::env::var(name).ok();
+        let store = self.runtime.block_on(store::open(&location, &environment))?;
         Ok(Opened { store, trust: self.trust()? })
     }
 
