@@ -146,7 +146,7 @@ impl Published<'_> {
     /// The channels of an app, sorted as text; an app may have none.
     pub async fn channels(&self, app: &AppName) -> Result<Vec<ChannelName>> {
         let files = self.store.list(&keys::channels(app)).await?;
-        Ok(parsed(files.iter().filter_map(|file| file.strip_suffix(".json").map(str::to_owned))))
+        Ok(channel_names(&files))
     }
 
     /// The statement of each target of a version, or why it is not to be believed. Without any: the version is unknown.
@@ -177,6 +177,9 @@ impl Published<'_> {
         match self.read_statement(app, version, target).await {
             Err(Error::Store(store::Error::NotFound { .. })) => {}
             known => return known,
+        }
+        if self.names(&keys::targets(app, version)).await?.is_none() {
+            return Err(self.unknown_version(app, version).await?);
         }
         let others = self.release(app, version).await?.into_iter().map(|(target, _)| target).collect();
         Err(Error::OtherTargets { what: format!("`{app}` {version}"), target: target.clone(), others })
@@ -238,29 +241,49 @@ impl Published<'_> {
     }
 
     async fn unknown_app(&self, app: &AppName) -> Result<Error> {
-        let apps: Vec<AppName> = parsed(self.store.list("").await?);
+        let apps: Vec<AppName> = parsed(self.names("").await?.unwrap_or_default());
         Ok(Error::UnknownApp { app: app.clone(), store: self.place(), near: near(app.as_str(), &apps) })
     }
 
     async fn unknown_version(&self, app: &AppName, version: &Version) -> Result<Error> {
-        let mut versions = self.versions(app).await?;
+        let names = self.names(&keys::releases(app)).await?;
+        let listed = names.is_some();
+        let mut versions: Vec<Version> = parsed(names.unwrap_or_default());
+        if listed && versions.is_empty() {
+            return self.unknown_app(app).await;
+        }
         versions.retain(|other| other != version);
         let near = near(version.as_str(), &versions);
         Ok(Error::UnknownVersion { app: app.clone(), version: version.clone(), store: self.place(), near })
     }
 
     async fn unknown_channel(&self, app: &AppName, channel: &ChannelName) -> Result<Error> {
-        let channels = self.channels(app).await?;
-        if channels.is_empty() && parsed::<Version>(self.store.list(&keys::releases(app)).await?).is_empty() {
+        let files = self.names(&keys::channels(app)).await?.unwrap_or_default();
+        let releases = self.names(&keys::releases(app)).await?;
+        if files.is_empty() && releases.is_some_and(|names| parsed::<Version>(names).is_empty()) {
             return self.unknown_app(app).await;
         }
-        let near = near(channel.as_str(), &channels);
+        let near = near(channel.as_str(), &channel_names(&files));
         Ok(Error::UnknownChannel { app: app.clone(), channel: channel.clone(), store: self.place(), near })
+    }
+
+    /// What a store lists, for telling what is near. None for one that cannot list (a web server): that something is not
+    /// there is still what has to be said of it.
+    async fn names(&self, prefix: &str) -> Result<Option<Vec<String>>> {
+        match self.store.list(prefix).await {
+            Err(store::Error::Unsupported { .. }) => Ok(None),
+            listed => Ok(Some(listed?)),
+        }
     }
 
     fn place(&self) -> String {
         self.store.location().to_owned()
     }
+}
+
+/// The channels among the names of their files.
+fn channel_names(files: &[String]) -> Vec<ChannelName> {
+    parsed(files.iter().filter_map(|file| file.strip_suffix(".json").map(str::to_owned)))
 }
 
 /// The names among what a store lists; what is no name is none of Pannier's.

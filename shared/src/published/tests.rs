@@ -1,5 +1,8 @@
 //! Finding and believing, over a directory store.
 
+use std::path::Path;
+
+use bytes::Bytes;
 use serde_json::json;
 
 use super::*;
@@ -128,6 +131,46 @@ async fn unknown_names_are_answered_with_near_ones() {
         the app `pols` has no release in the store STORE
         hint: did you mean `polls`?
         "#);
+}
+
+/// A store that gives what it is asked for and lists nothing, like a web server.
+struct Unlisted<'a>(&'a DirStore);
+
+#[async_trait::async_trait]
+impl Store for Unlisted<'_> {
+    fn location(&self) -> &str {
+        self.0.location()
+    }
+    async fn get(&self, key: &Key, limit: u64) -> store::Result<Object> {
+        self.0.get(key, limit).await
+    }
+    async fn head(&self, key: &Key) -> store::Result<store::Meta> {
+        self.0.head(key).await
+    }
+    async fn get_range(&self, key: &Key, range: std::ops::Range<u64>, pin: Option<&Etag>) -> store::Result<Bytes> {
+        self.0.get_range(key, range, pin).await
+    }
+    async fn put(&self, key: &Key, bytes: Bytes, condition: Condition) -> store::Result<Etag> {
+        self.0.put(key, bytes, condition).await
+    }
+    async fn put_file(&self, key: &Key, file: &Path, size: u64, digest: Digest) -> store::Result<Etag> {
+        self.0.put_file(key, file, size, digest).await
+    }
+    async fn list(&self, _: &str) -> store::Result<Vec<String>> {
+        Err(store::Error::Unsupported { store: self.location().to_owned(), what: "be listed" })
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_in_a_store_that_cannot_list_is_still_not_there() {
+    let place = Place::new();
+    place.publish("polls", "v1", X86).await;
+    let published = Published { store: &Unlisted(&place.store), ..place.published() };
+    let polls = name("polls");
+    published.statement(&polls, &name("v1"), &name(X86)).await.unwrap();
+    insta::assert_snapshot!(told(&place, published.statement(&polls, &name("v2"), &name(X86)).await), @"`polls` has no version `v2` in the store STORE");
+    insta::assert_snapshot!(told(&place, published.channel(&polls, &name("production")).await), @"`polls` has no channel `production` in the store STORE");
+    assert!(matches!(published.versions(&polls).await, Err(Error::Store(store::Error::Unsupported { .. }))));
 }
 
 #[tokio::test]
