@@ -19,7 +19,7 @@ use pannier_shared::signature::SigningKey;
 use pannier_shared::statement::{
     Artifact, Dependency, Description, Interpreter as DescribedInterpreter, InterpreterOrigin,
 };
-use pannier_shared::steps::{self, Done, Failure, Step, Undo};
+use pannier_shared::steps::{self, Done, NotUndone, Step, Undo};
 use pannier_shared::sys::fs;
 
 use crate::environment::Ambient;
@@ -196,12 +196,26 @@ pub struct Built {
     pub statement: Digest,
 }
 
+/// A build that failed, and what of it could not be taken back.
+#[derive(Debug, thiserror::Error)]
+#[error("failed to {does}")]
+pub struct Failed {
+    /// What the step that failed does.
+    pub does: &'static str,
+    /// Why.
+    pub source: Error,
+    /// What is left behind; empty when nothing is.
+    pub left: Vec<NotUndone<Error>>,
+}
+
 /// Builds a release.
-pub fn build(request: Request, sink: &Arc<dyn Sink>) -> Result<Built, Box<Failure<Error>>> {
+pub fn build(request: Request, sink: &Arc<dyn Sink>) -> Result<Built, Box<Failed>> {
     let mut build = Build::new(request, sink);
-    steps::run(TABLE, &mut build, sink.as_ref()).map_err(Box::new)?;
-    let step = TABLE.last().map_or("", |step| step.name);
-    build.finish().map_err(|error| Box::new(Failure { step, error, left: Vec::new() }))
+    steps::run(TABLE, &mut build, sink.as_ref()).map_err(|failure| {
+        let does = TABLE.iter().find(|step| step.name == failure.step).map_or("build", |step| step.does);
+        Box::new(Failed { does, source: failure.error, left: failure.left })
+    })?;
+    build.finish().map_err(|source| Box::new(Failed { does: "build", source, left: Vec::new() }))
 }
 
 impl Build {

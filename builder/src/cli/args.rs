@@ -1,0 +1,250 @@
+//! What can be typed: clap only, nothing is looked up here.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use pannier_builder::keys::{KeyName, Role};
+use pannier_builder::promote::DAYS;
+use pannier_builder::settings::{self, Settings};
+use pannier_shared::id::{AppName, ChannelName, Version};
+
+/// Packs a Django site once into a signed release, and publishes it for every node.
+///
+/// Exit statuses: 0 done, 1 unexpected, 2 usage or configuration, 3 not found, 4 verification failed, 5 refused, 7
+/// store, 8 this machine (disk, permissions), 9 a program failed (pip, uv, the project's own code), 11 a person is
+/// needed.
+#[derive(Debug, Parser)]
+#[command(name = "pannier", version)]
+pub struct Typed {
+    #[command(flatten)]
+    pub common: Common,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What every command takes.
+#[derive(Debug, Args)]
+pub struct Common {
+    /// Print one JSON object per line: events, then the result
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Say nothing but warnings, errors and the result
+    #[arg(long, short, global = true)]
+    pub quiet: bool,
+}
+
+/// What can be done.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Build a signed release from a Django project
+    Build(Box<Build>),
+    /// Put a built release into the store, where it is never changed again
+    Publish(Publish),
+    /// Point a channel at a published version
+    Promote(Promote),
+    /// List what is published of an app
+    Releases(Releases),
+    /// Make and look at signing keys
+    #[command(subcommand)]
+    Keys(Keys),
+    /// Say which version of Pannier this is
+    Version,
+}
+
+/// `pannier build`.
+#[derive(Debug, Args)]
+pub struct Build {
+    /// The folder of the project
+    #[arg(default_value = ".")]
+    pub project: PathBuf,
+    /// The app's name; `app` in pannier.toml
+    #[arg(long)]
+    pub app: Option<AppName>,
+    /// The release's version
+    #[arg(long)]
+    pub version: Version,
+    /// The folder that gets APP-VERSION-TARGET/
+    #[arg(long, value_name = "DIR", default_value = "dist")]
+    pub out: PathBuf,
+    #[command(flatten)]
+    pub key: Key,
+    /// The settings module, such as mysite.settings.production; `settings` in pannier.toml
+    #[arg(long, value_name = "MODULE")]
+    pub settings: Option<String>,
+    /// Where manage.py lies below the project; `manage` in pannier.toml
+    #[arg(long, value_name = "PATH")]
+    pub manage: Option<String>,
+    /// The interpreter, as a path, a command or a version; `python` in pannier.toml
+    #[arg(long)]
+    pub python: Option<String>,
+    /// The file that lists the dependencies; `requirements` in pannier.toml
+    #[arg(long, value_name = "FILE")]
+    pub requirements: Option<String>,
+    /// What to do about static files; `static` in pannier.toml
+    #[arg(long = "static", value_name = "WHAT")]
+    pub static_files: Option<StaticFiles>,
+    /// Leave out what matches (repeatable); `exclude` in pannier.toml
+    #[arg(long, value_name = "PATTERN")]
+    pub exclude: Vec<String>,
+    /// Pack what matches although it looks like a secret (repeatable); `allow` in pannier.toml
+    #[arg(long, value_name = "PATTERN")]
+    pub allow: Vec<String>,
+    /// A placeholder for a variable the settings want (repeatable); `[build.env]` in pannier.toml
+    #[arg(long = "env", value_name = "NAME=VALUE", value_parser = name_and_value)]
+    pub placeholders: Vec<(String, String)>,
+}
+
+/// The key that signs.
+#[derive(Debug, Args)]
+pub struct Key {
+    /// The private key that signs; an encrypted one is opened with PANNIER_KEY_PASSPHRASE
+    #[arg(long = "key", env = "PANNIER_KEY", value_name = "FILE")]
+    pub file: PathBuf,
+}
+
+/// The store, and whose signatures count.
+#[derive(Debug, Args)]
+pub struct Place {
+    /// The store: file:///path, s3://bucket/prefix or https://host/path; `store` in pannier.toml
+    #[arg(long, env = "PANNIER_STORE", value_name = "URL")]
+    pub store: Option<String>,
+    /// The file of trusted keys
+    #[arg(long, env = "PANNIER_TRUST", value_name = "FILE")]
+    pub trust: PathBuf,
+}
+
+/// `pannier publish`.
+#[derive(Debug, Args)]
+pub struct Publish {
+    /// The folder that `pannier build` made; the only one below `dist` when not given
+    pub folder: Option<PathBuf>,
+    #[command(flatten)]
+    pub place: Place,
+}
+
+/// `pannier promote`.
+#[derive(Debug, Args)]
+pub struct Promote {
+    /// The app
+    pub app: AppName,
+    /// The version
+    pub version: Version,
+    /// The channel, such as production; it is made when it does not exist
+    #[arg(long = "to", value_name = "CHANNEL")]
+    pub channel: ChannelName,
+    /// Why, for those who read the pointer
+    #[arg(long, default_value = "")]
+    pub reason: String,
+    /// Who does it; the key's comment when not given
+    #[arg(long)]
+    pub who: Option<String>,
+    /// For how many days the pointer is fresh
+    #[arg(long, default_value_t = DAYS)]
+    pub days: u32,
+    #[command(flatten)]
+    pub key: Key,
+    #[command(flatten)]
+    pub place: Place,
+}
+
+/// `pannier releases`.
+#[derive(Debug, Args)]
+pub struct Releases {
+    /// The app
+    pub app: AppName,
+    #[command(flatten)]
+    pub place: Place,
+}
+
+/// `pannier keys`.
+#[derive(Debug, Subcommand)]
+pub enum Keys {
+    /// Make a key; prints the line to put into trust files
+    New {
+        /// Its name: of its file, and in trust files
+        name: KeyName,
+        /// What it may sign: release, channel (repeatable, or with commas)
+        #[arg(long = "for", value_name = "ROLE", value_delimiter = ',', required = true)]
+        roles: Vec<Role>,
+        /// The folder that gets its two files
+        #[arg(long, value_name = "DIR", default_value = ".")]
+        dir: PathBuf,
+    },
+    /// Say which key a file holds
+    Show {
+        /// A private or a public key
+        file: PathBuf,
+    },
+}
+
+/// What to do about static files, as it is typed.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum StaticFiles {
+    /// Run collectstatic and pack its output
+    Collect,
+    /// Leave them alone
+    None,
+}
+
+impl Build {
+    /// The flags as a layer of settings.
+    pub fn settings(&self) -> Settings {
+        let static_files = self.static_files.map(|what| match what {
+            StaticFiles::Collect => settings::StaticFiles::Collect,
+            StaticFiles::None => settings::StaticFiles::None,
+        });
+        Settings {
+            app: self.app.clone(),
+            store: None,
+            settings: self.settings.clone(),
+            manage: self.manage.clone(),
+            python: self.python.clone(),
+            requirements: self.requirements.clone(),
+            static_files,
+            exclude: self.exclude.clone(),
+            allow: self.allow.clone(),
+            build: settings::Build { env: self.placeholders.iter().cloned().collect() },
+        }
+    }
+}
+
+fn name_and_value(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("expected NAME=VALUE")?;
+    Ok((name.to_owned(), value.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Typed::command().debug_assert();
+    }
+
+    #[test]
+    fn flags_become_settings() {
+        let typed = [
+            "pannier",
+            "build",
+            "site",
+            "--app",
+            "polls",
+            "--version",
+            "v1",
+            "--key",
+            "k",
+            "--env",
+            "A=b=c",
+            "--static",
+            "none",
+        ];
+        let Command::Build(build) = Typed::parse_from(typed).command else { panic!("it is a build") };
+        let settings = build.settings();
+        assert_eq!(settings.app.unwrap().as_str(), "polls");
+        assert_eq!(settings.static_files, Some(settings::StaticFiles::None));
+        assert_eq!(settings.build.env["A"], "b=c");
+    }
+}

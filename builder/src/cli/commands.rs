@@ -1,0 +1,118 @@
+//! One function per command: from what was typed to the library's call, and its answer to an output.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use pannier_builder::build::{self, Request};
+use pannier_builder::environment::Ambient;
+use pannier_builder::promote::{self, Order};
+use pannier_builder::publish::{self, Publication, STATEMENT_FILE};
+use pannier_builder::{keys, releases, settings};
+use pannier_shared::event::Sink;
+use pannier_shared::published::Published;
+use pannier_shared::signature::{SigningKey, Trust};
+use pannier_shared::store::Store;
+use pannier_shared::sys::{clock, fs};
+use tokio::runtime::Runtime;
+
+use super::args::{Build, Command, Key, Keys, Place, Promote, Publish, Releases};
+use super::failure::Error;
+use super::output::Output;
+use super::store;
+
+/// What every command works with.
+pub struct Session {
+    pub sink: Arc<dyn Sink>,
+    pub env: Ambient,
+}
+
+impl Session {
+    /// Does what was typed.
+    pub fn run(&self, command: &Command) -> Result<Output, Error> {
+        match command {
+            Command::Build(typed) => self.build(typed),
+            Command::Publish(typed) => self.publish(typed),
+            Command::Promote(typed) => self.promote(typed),
+            Command::Releases(typed) => self.releases(typed),
+            Command::Keys(Keys::New { name, roles, dir }) => Ok(Output::new_key(keys::new(name, roles, dir)?)),
+            Command::Keys(Keys::Show { file }) => Ok(Output::shown_key(keys::show(file)?)),
+            Command::Version => Ok(Output::version()),
+        }
+    }
+
+    fn build(&self, typed: &Build) -> Result<Output, Error> {
+        let settings = typed.settings().over(settings::load(&typed.project)?);
+        let request = Request {
+            project: typed.project.clone(),
+            app: settings.app.clone().ok_or(Error::NoApp)?,
+            version: typed.version.clone(),
+            settings,
+            out: typed.out.clone(),
+            key: self.key(&typed.key)?,
+            env: self.env.clone(),
+        };
+        Ok(Output::built(build::build(request, &self.sink)?))
+    }
+
+    fn publish(&self, typed: &Publish) -> Result<Output, Error> {
+        let folder = typed.folder.clone().map_or_else(|| only_build(Path::new("dist")), Ok)?;
+        let (store, trust) = (self.store(&typed.place)?, Trust::load(&typed.place.trust)?);
+        let location = store.location().to_owned();
+        let publication = Publication::open(&folder, store, runtime()?, trust, clock::now())?;
+        let (outcome, statement) = publish::publish(publication, self.sink.as_ref())?;
+        Ok(Output::published(&statement, outcome, location))
+    }
+
+    fn promote(&self, typed: &Promote) -> Result<Output, Error> {
+        let (store, trust, key) = (self.store(&typed.place)?, Trust::load(&typed.place.trust)?, self.key(&typed.key)?);
+        let order = Order {
+            app: typed.app.clone(),
+            version: typed.version.clone(),
+            channel: typed.channel.clone(),
+            reason: typed.reason.clone(),
+            who: typed.who.clone().unwrap_or_else(|| key.comment().to_owned()),
+            days: typed.days,
+        };
+        let published = Published { store: store.as_ref(), trust: &trust, now: clock::now() };
+        let promoted = runtime()?.block_on(promote::promote(&published, &key, &order))?;
+        Ok(Output::promoted(promoted))
+    }
+
+    fn releases(&self, typed: &Releases) -> Result<Output, Error> {
+        let (store, trust) = (self.store(&typed.place)?, Trust::load(&typed.place.trust)?);
+        let published = Published { store: store.as_ref(), trust: &trust, now: clock::now() };
+        let listing = runtime()?.block_on(releases::releases(&published, &typed.app)).map_err(Box::new)?;
+        Ok(Output::releases(typed.app.clone(), listing))
+    }
+
+    fn key(&self, typed: &Key) -> Result<SigningKey, Error> {
+        let passphrase = self.env.get("PANNIER_KEY_PASSPHRASE").map(|text| text.to_string_lossy());
+        Ok(SigningKey::load(&typed.file, passphrase.as_deref())?)
+    }
+
+    /// The store that was typed, else the one of the pannier.toml here.
+    fn store(&self, place: &Place) -> Result<Box<dyn Store>, Error> {
+        let configured = || Ok::<_, Error>(settings::load(Path::new("."))?.store);
+        let location = place.store.clone().map_or_else(configured, |store| Ok(Some(store)))?;
+        store::open(&location.ok_or(Error::NoStore)?)
+    }
+}
+
+/// The only folder below `dist` that holds a built release.
+fn only_build(dist: &Path) -> Result<PathBuf, Error> {
+    let names = fs::if_there(fs::list(dist))?.unwrap_or_default();
+    let folders = names.iter().map(|name| dist.join(name));
+    let mut built: Vec<PathBuf> = folders.filter(|folder| fs::exists(&folder.join(STATEMENT_FILE))).collect();
+    match (built.pop(), built.is_empty()) {
+        (Some(only), true) => Ok(only),
+        (None, _) => Err(Error::NothingBuilt(dist.to_owned())),
+        (Some(last), false) => {
+            built.push(last);
+            Err(Error::ManyBuilt(built))
+        }
+    }
+}
+
+fn runtime() -> Result<Runtime, Error> {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().map_err(Error::Runtime)
+}

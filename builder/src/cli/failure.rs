@@ -1,0 +1,269 @@
+//! Every error a command can end with, and what each means for the exit status and the person who reads it. One
+//! place, and no wildcard that a new error could hide behind.
+
+use std::io;
+use std::path::PathBuf;
+
+use pannier_builder::stages::{
+    django, interpreter, pack, requirements, scratch, sign, source, static_files, tools, venv, wheels,
+};
+use pannier_builder::{build, promote, publish, settings};
+use pannier_shared::exit::Exit;
+use pannier_shared::report::Failure;
+use pannier_shared::signature::{KeyError, TrustError};
+use pannier_shared::store::location::BadLocation;
+use pannier_shared::sys::fs;
+use pannier_shared::{published, store};
+
+/// What a command can end with.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error(transparent)]
+    Settings(#[from] settings::Error),
+    #[error("the app has no name")]
+    NoApp,
+    #[error(transparent)]
+    Build(#[from] Box<build::Failed>),
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    #[error("the trusted keys cannot be read")]
+    Trust(#[from] TrustError),
+    #[error("no store is named")]
+    NoStore,
+    #[error("the store cannot be opened")]
+    Location(#[from] BadLocation),
+    #[error("this program was built without what opens the store {0}")]
+    NoBackend(String),
+    #[error("there is no built release in `{}`", .0.display())]
+    NothingBuilt(PathBuf),
+    #[error("there are several built releases: {}", .0.iter().map(|path| format!("`{}`", path.display())).collect::<Vec<_>>().join(", "))]
+    ManyBuilt(Vec<PathBuf>),
+    #[error("the program could not start its runtime")]
+    Runtime(#[source] io::Error),
+    #[error(transparent)]
+    Publish(#[from] publish::Error),
+    #[error(transparent)]
+    Promote(#[from] promote::Error),
+    #[error(transparent)]
+    Published(#[from] Box<published::Error>),
+    #[error(transparent)]
+    Fs(#[from] fs::Error),
+}
+
+impl Error {
+    /// What a person is told: the error and its causes, what could not be undone, and what to type.
+    pub fn into_failure(self) -> Failure {
+        let mut failure = Failure::of(self.exit(), &self).hints(self.hint());
+        if let Self::Build(build) = &self {
+            let left = build.left.iter().map(|not| format!("`{}` could not be undone: {}", not.step, not.error));
+            failure.causes.extend(left);
+        }
+        failure
+    }
+
+    /// What is true now, as a number.
+    fn exit(&self) -> Exit {
+        match self {
+            Self::Settings(settings::Error::Fs(_)) | Self::Runtime(_) | Self::Fs(_) => Exit::Machine,
+            Self::Settings(_) | Self::NoApp | Self::Trust(_) | Self::NoStore | Self::Location(_) => Exit::Usage,
+            Self::NoBackend(_) | Self::ManyBuilt(_) => Exit::Usage,
+            Self::NothingBuilt(_) => Exit::NotFound,
+            Self::Build(failed) if !failed.left.is_empty() => Exit::Mixed,
+            Self::Build(failed) => of_build(&failed.source),
+            Self::Key(error) => of_key(error),
+            Self::Publish(error) => of_publish(error),
+            Self::Promote(error) => of_promote(error),
+            Self::Published(error) => of_published(error),
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Settings(_) | Self::Location(_) | Self::NoBackend(_) | Self::Runtime(_) | Self::Fs(_) => None,
+            Self::NoApp => Some("give it with `--app NAME`, or `app = \"NAME\"` in pannier.toml".to_owned()),
+            Self::Build(failed) => failed.source.hint(),
+            Self::Key(error) => key_hint(error),
+            Self::Trust(_) => {
+                Some("put the line that `pannier keys new` printed into a file and name it with `--trust`".to_owned())
+            }
+            Self::NoStore => Some("name it with `--store`, `PANNIER_STORE`, or `store` in pannier.toml".to_owned()),
+            Self::NothingBuilt(_) => Some("run `pannier build` first, or name the folder that it made".to_owned()),
+            Self::ManyBuilt(_) => Some("name the one to publish: `pannier publish FOLDER`".to_owned()),
+            Self::Publish(publish::Error::Store(error)) => store_hint(error),
+            Self::Publish(error) => error.hint(),
+            Self::Promote(promote::Error::Published(published::Error::Store(error))) => store_hint(error),
+            Self::Promote(error) => error.hint(),
+            Self::Published(error) => published_hint(error),
+        }
+    }
+}
+
+fn of_build(error: &build::Error) -> Exit {
+    match error {
+        build::Error::Fs(_) => Exit::Machine,
+        build::Error::Source(error) => of_source(error),
+        build::Error::Interpreter(error) => of_interpreter(error),
+        build::Error::Tools(tools::Error::Fs(_) | tools::Error::NoCache) => Exit::Machine,
+        build::Error::Tools(_) => Exit::Program,
+        build::Error::Wheels(error) => of_wheels(error),
+        build::Error::Venv(venv::Error::Fs(_) | venv::Error::Walk(_)) => Exit::Machine,
+        build::Error::Venv(venv::Error::Make(_) | venv::Error::Install(_)) => Exit::Program,
+        build::Error::Venv(venv::Error::Fixed(_)) => Exit::Refused,
+        build::Error::Bytecode(_) => Exit::Program,
+        build::Error::Scratch(error) => of_scratch(error),
+        build::Error::Django(error) => of_django(error),
+        build::Error::Static(error) => of_static(error),
+        build::Error::Description(_) | build::Error::TooEarly(_) => Exit::Unexpected,
+        build::Error::Pack(error) => of_pack(error),
+        build::Error::Sign(sign::Error::Fs(_)) => Exit::Machine,
+        build::Error::Sign(sign::Error::Sign(_)) => Exit::Unexpected,
+    }
+}
+
+fn of_source(error: &source::Error) -> Exit {
+    match error {
+        source::Error::Fs(_) | source::Error::Walk { .. } => Exit::Machine,
+        source::Error::NoProject(_) | source::Error::NoManage { .. } => Exit::NotFound,
+        source::Error::Git { .. } => Exit::Program,
+        source::Error::ManyManage(_) | source::Error::WrongManage(_) => Exit::Usage,
+        source::Error::NotUtf8(_) | source::Error::LinkOut { .. } => Exit::Refused,
+        source::Error::NotAFile(_) | source::Error::Secrets(_) => Exit::Refused,
+    }
+}
+
+fn of_interpreter(error: &interpreter::Error) -> Exit {
+    match error {
+        interpreter::Error::Silent { .. } | interpreter::Error::Strange { .. } => Exit::Program,
+        interpreter::Error::Version { .. } | interpreter::Error::Kind { .. } => Exit::Refused,
+        interpreter::Error::Machine { .. } => Exit::Refused,
+    }
+}
+
+fn of_wheels(error: &wheels::Error) -> Exit {
+    match error {
+        wheels::Error::Fs(_) | wheels::Error::Requirements(requirements::Error::Fs(_)) => Exit::Machine,
+        wheels::Error::Requirements(requirements::Error::None(_)) => Exit::NotFound,
+        wheels::Error::Requirements(_) | wheels::Error::Twice { .. } => Exit::Refused,
+        wheels::Error::Unresolved { .. } | wheels::Error::Fetch { .. } => Exit::Program,
+    }
+}
+
+fn of_scratch(error: &scratch::Error) -> Exit {
+    match error {
+        scratch::Error::Fs(_) | scratch::Error::Walk(_) => Exit::Machine,
+        scratch::Error::Died(_) | scratch::Error::Answer(_) => Exit::Program,
+    }
+}
+
+fn of_django(error: &django::Error) -> Exit {
+    match error {
+        django::Error::Scratch(error) => of_scratch(error),
+        django::Error::NoSettings => Exit::Usage,
+        django::Error::NoDjango => Exit::Refused,
+        django::Error::Manage { .. } | django::Error::Import { .. } | django::Error::Describe { .. } => Exit::Program,
+    }
+}
+
+fn of_static(error: &static_files::Error) -> Exit {
+    match error {
+        static_files::Error::Fs(_) | static_files::Error::Walk(_) => Exit::Machine,
+        static_files::Error::Scratch(error) => of_scratch(error),
+        static_files::Error::NoRoot { .. } | static_files::Error::Remote { .. } => Exit::Refused,
+        static_files::Error::RootIsProject { .. } => Exit::Refused,
+        static_files::Error::Collect { .. } => Exit::Program,
+    }
+}
+
+fn of_pack(error: &pack::Error) -> Exit {
+    use pannier_shared::archive::write::Error as Write;
+    match error {
+        pack::Error::Fs(_) | pack::Error::Pack(Write::Fs(_) | Write::Output(_)) => Exit::Machine,
+        pack::Error::NotText(_) | pack::Error::Special(_) | pack::Error::Pack(Write::Refused(_)) => Exit::Refused,
+        pack::Error::Pack(Write::Changed { .. } | Write::Table(_) | Write::Frame(_) | Write::Cut(_)) => {
+            Exit::Unexpected
+        }
+    }
+}
+
+fn of_key(error: &KeyError) -> Exit {
+    match error {
+        KeyError::Fs(error) if error.is_not_found() => Exit::NotFound,
+        KeyError::Fs(_) | KeyError::NoRandomness(_) => Exit::Machine,
+        KeyError::Encode(_) => Exit::Unexpected,
+        KeyError::Exposed { .. } | KeyError::OtherType(_) | KeyError::WrongPassphrase(_) => Exit::Refused,
+        KeyError::PublicHalf(_) | KeyError::NotPrivate { .. } | KeyError::NotPublic { .. } => Exit::Usage,
+        KeyError::NeedsPassphrase(_) | KeyError::CannotDecrypt(_) => Exit::Usage,
+    }
+}
+
+fn key_hint(error: &KeyError) -> Option<String> {
+    match error {
+        KeyError::Fs(error) if error.is_not_found() => {
+            Some("make one with `pannier keys new NAME --for release,channel`".to_owned())
+        }
+        KeyError::NeedsPassphrase(_) => Some("give it in `PANNIER_KEY_PASSPHRASE`".to_owned()),
+        _ => None,
+    }
+}
+
+fn of_publish(error: &publish::Error) -> Exit {
+    match error {
+        publish::Error::Fs(error) if error.is_not_found() => Exit::NotFound,
+        publish::Error::Fs(_) => Exit::Machine,
+        publish::Error::Statement { .. } | publish::Error::Artifact { .. } => Exit::Verification,
+        publish::Error::Store(error) => of_store(error),
+        publish::Error::Different { .. } => Exit::Refused,
+    }
+}
+
+fn of_promote(error: &promote::Error) -> Exit {
+    match error {
+        promote::Error::Published(error) => of_published(error),
+        promote::Error::Sign(_) => Exit::Unexpected,
+        promote::Error::KeyNotTrusted { .. } | promote::Error::Overtaken { .. } => Exit::Refused,
+        promote::Error::SerialUsedUp(_) => Exit::Refused,
+        promote::Error::Days(_) => Exit::Usage,
+    }
+}
+
+fn of_store(error: &store::Error) -> Exit {
+    match error {
+        store::Error::NotFound { .. } => Exit::NotFound,
+        store::Error::AlreadyExists { .. } | store::Error::Changed { .. } | store::Error::Unsupported { .. } => {
+            Exit::Store
+        }
+        store::Error::Denied { .. } | store::Error::Unavailable { .. } | store::Error::WrongAnswer { .. } => {
+            Exit::Store
+        }
+        store::Error::Fs(_) | store::Error::FileChanged { .. } => Exit::Machine,
+    }
+}
+
+fn store_hint(error: &store::Error) -> Option<String> {
+    match error {
+        store::Error::Denied { .. } => Some(
+            "check `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and `AWS_REGION`, or the role of this machine"
+                .to_owned(),
+        ),
+        store::Error::Unavailable { .. } => Some("check the address and the network, then type it again".to_owned()),
+        _ => None,
+    }
+}
+
+fn of_published(error: &published::Error) -> Exit {
+    match error {
+        published::Error::Store(error) => of_store(error),
+        published::Error::UnknownApp { .. } => Exit::NotFound,
+        published::Error::UnknownVersion { .. } | published::Error::UnknownChannel { .. } => Exit::NotFound,
+        published::Error::OtherTargets { .. } => Exit::Refused,
+        published::Error::Refused { .. } => Exit::Verification,
+        published::Error::Misplaced { .. } | published::Error::NotTheNamed { .. } => Exit::Verification,
+    }
+}
+
+fn published_hint(error: &published::Error) -> Option<String> {
+    match error {
+        published::Error::Store(error) => store_hint(error),
+        other => other.hint(),
+    }
+}
