@@ -3,7 +3,10 @@
 
 mod support;
 
-use support::World;
+use std::os::unix::fs::{PermissionsExt, symlink};
+
+use pannier_shared::statement::InterpreterOrigin;
+use support::{GOOD, World};
 
 /// A node where v1 and v2 are published and v1 serves.
 fn serving() -> World {
@@ -55,24 +58,6 @@ fn unknown_names_come_with_near_ones() {
 
         hint: activate one by name; see `pannier-activator releases polls`
         ");
-}
-
-#[test]
-fn one_flipped_byte_anywhere_is_refused() {
-    let world = serving();
-    for (name, step) in [("artifact.tar.zst", 37), ("release.json", 61)] {
-        let path = world.store_file("v2", name);
-        let good = std::fs::read(&path).unwrap();
-        for at in (0..good.len()).step_by(step) {
-            let mut bad = good.clone();
-            bad[at] ^= 0x20;
-            std::fs::write(&path, &bad).unwrap();
-            let said = refused(&world, "fetch polls v2", 4);
-            assert!(said.contains("error: failed to fetch `v2` of `polls`"), "{name} {at}: {said}");
-        }
-        std::fs::write(&path, good).unwrap();
-    }
-    world.ok("fetch polls v2");
 }
 
 #[test]
@@ -147,7 +132,6 @@ fn a_missing_or_wrong_configuration_is_a_usage_error() {
 
 #[test]
 fn damage_on_the_disk_is_named_one_by_one() {
-    use std::os::unix::fs::{PermissionsExt, symlink};
     let world = serving();
     assert!(world.ok("verify polls").starts_with("v1 is as it was signed ("));
     let app = world.root().join("releases/v1/app");
@@ -171,20 +155,68 @@ fn damage_on_the_disk_is_named_one_by_one() {
 }
 
 #[test]
-fn a_fetch_killed_at_any_moment_leaves_what_serves_and_the_next_one_succeeds() {
+fn a_release_that_cannot_run_here_is_refused_before_it_is_fetched() {
     let world = serving();
-    for moment in 0..24 {
-        let version = format!("k{moment}");
-        world.publish_good(&version);
-        let mut fetch = world.start(&format!("fetch polls {version}"));
-        std::thread::sleep(std::time::Duration::from_millis(3 * moment));
-        let _ = fetch.kill();
-        fetch.wait().unwrap();
-        assert_eq!(world.current().as_deref(), Some("v1"));
-        world.ok(&format!("fetch polls {version}"));
-        world.ok(&format!("verify polls {version}"));
-        assert_eq!(world.laid()[1], Vec::<String>::new());
-    }
+    world.publish_as("v3", GOOD, |statement| statement.release.libc_floor = Some("9.99".into()));
+    std::fs::remove_file(world.store_file("v3", "artifact.tar.zst")).unwrap();
+    let said = refused(&world, "activate polls v3", 5);
+    assert!(said.contains("the release needs glibc 9.99 or newer, this node has"), "{said}");
+    world.publish_as("v3", GOOD, |statement| statement.artifact.unpacked = 1 << 60);
+    let said = refused(&world, "activate polls v3", 8);
+    assert!(said.contains("not enough room: "), "{said}");
+}
+
+#[test]
+fn the_nodes_interpreter_must_be_the_one_the_release_needs() {
+    let world = serving();
+    let python = world.path("python3.11");
+    let answers = |abi: &str| {
+        let answer = format!("#!/bin/sh\necho '[\"3.11\", \"{abi}\", \"{}\"]'\n", python.display());
+        std::fs::write(&python, answer).unwrap();
+        std::fs::set_permissions(&python, std::fs::Permissions::from_mode(0o755)).unwrap();
+    };
+    world.configure(&format!("python = \"{}\"", python.display()));
+    world.publish_as("v3", GOOD, |statement| {
+        statement.release.interpreter.origin = InterpreterOrigin::System;
+        statement.release.interpreter.link = "app/python".into();
+    });
+    answers("cpython-311-other");
+    let said = refused(&world, "fetch polls v3", 5);
+    assert!(said.contains("but `DIR/python3.11` is Python 3.11 (cpython-311-other)"), "{said}");
+    answers("cpython-311-x86_64-linux-gnu");
+    world.ok("fetch polls v3");
+    let link = world.root().join("releases/v3/app/python");
+    assert_eq!(std::fs::read_link(&link).unwrap(), python);
+    assert!(world.ok("verify polls v3").starts_with("v3 is as it was signed ("));
+    std::fs::remove_file(&link).unwrap();
+    symlink("/bin/sh", &link).unwrap();
+    let came = world.run("verify polls v3 --quiet");
+    insta::assert_snapshot!(came.stdout, @"
+        app/python: interpreter: `/bin/sh` does not say what it is
+        v3 is damaged in 1 place (8 entries, 59 B)
+        ");
+}
+
+#[test]
+fn a_channel_that_was_not_signed_again_is_a_warning_only() {
+    let world = serving();
+    world.promote_until("production", "v2", 1, "2020-01-01T00:00:00Z");
+    let came = world.run("activate polls @production --quiet");
+    assert_eq!((came.code, came.stdout.as_str()), (Some(0), "v2 serves (before: v1)\n"));
+    insta::assert_snapshot!(came.stderr, @"warning: the channel `production` should have been signed again before 2020-01-01T00:00:00Z");
+}
+
+#[test]
+fn releases_are_listed_with_how_they_stand() {
+    let world = serving();
+    world.ok("activate polls v2");
+    let listed = world.ok("releases polls");
+    let words: Vec<Vec<&str>> = listed.lines().map(|line| line.split_whitespace().take(3).collect()).collect();
+    assert_eq!(words, [["*", "v2", "healthy"], ["<", "v1", "healthy"]]);
+    world.publish_good("v3");
+    let published = world.ok("releases polls --published");
+    assert_eq!(published.lines().map(str::trim_end).collect::<Vec<_>>().len(), 3);
+    assert!(published.ends_with("v3\n"), "{published}");
 }
 
 #[test]

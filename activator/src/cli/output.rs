@@ -151,6 +151,7 @@ fn verified(f: &mut fmt::Formatter<'_>, report: &Report) -> fmt::Result {
     let (entries, bytes) = (human::number(*entries), human::bytes(*bytes));
     match damaged.len() {
         0 => writeln!(f, "{version} is as it was signed ({entries} entries, {bytes})"),
+        1 => writeln!(f, "{version} is damaged in 1 place ({entries} entries, {bytes})"),
         count => writeln!(f, "{version} is damaged in {count} places ({entries} entries, {bytes})"),
     }
 }

@@ -21,6 +21,11 @@ pub struct World {
     pub port: u16,
 }
 
+const PROGRAM: &str = env!("CARGO_BIN_EXE_pannier-activator");
+
+/// The files of a release that is healthy.
+pub const GOOD: &[(&str, &str)] = &[("health.txt", "ok\n"), ("empty", ""), ("run", "#!/bin/sh\n")];
+
 /// What a command came to.
 #[derive(Debug)]
 pub struct Came {
@@ -73,6 +78,13 @@ impl World {
         std::fs::write(self.path("activator.toml"), text).unwrap();
     }
 
+    /// Takes the health check out of the configuration.
+    pub fn configure_without_health(&self) {
+        let path = self.path("activator.toml");
+        let text = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(path, text.split("[apps.polls.health]").next().unwrap()).unwrap();
+    }
+
     /// Lets a release that does not become healthy be given up soon.
     pub fn impatient(&self) {
         let path = self.path("activator.toml");
@@ -86,7 +98,12 @@ impl World {
     }
 
     /// Packs, signs and publishes a release whose `app/` holds these files.
-    pub fn publish(&self, version: &str, files: &[(&str, &str)]) -> Statement {
+    pub fn publish(&self, version: &str, files: &[(&str, &str)]) {
+        self.publish_as(version, files, |_| ());
+    }
+
+    /// Like [`Self::publish`], after `change` had its way with the statement.
+    pub fn publish_as(&self, version: &str, files: &[(&str, &str)], change: impl FnOnce(&mut Statement)) {
         let source = tempfile::tempdir().unwrap();
         let group = Group { class: Class::App, name: String::new() };
         let mut members = vec![Member { path: "app".into(), group: group.clone(), content: Content::Folder }];
@@ -100,24 +117,28 @@ impl World {
         members.push(Member { path: "app/link".into(), group, content });
         let mut bytes = Vec::new();
         let artifact = pack(members, Options { level: 3, workers: 1 }, &mut bytes, &Silent).unwrap();
-        let statement = Statement { kind: ReleaseType::Release, format: FORMAT, release: described(version), artifact };
+        let mut statement =
+            Statement { kind: ReleaseType::Release, format: FORMAT, release: described(version), artifact };
+        change(&mut statement);
         let release = &statement.release;
         self.put(keys::artifact(&release.app, &release.version, &release.target).as_str(), &bytes);
         let key = keys::statement(&release.app, &release.version, &release.target);
         self.put(key.as_str(), &sign(&statement, &self.key).unwrap());
-        statement
     }
 
     /// A release that serves `/health.txt` and `/version.txt`.
-    pub fn publish_good(&self, version: &str) -> Statement {
-        self.publish(
-            version,
-            &[("health.txt", "ok\n"), ("version.txt", version), ("empty", ""), ("run", "#!/bin/sh\n")],
-        )
+    pub fn publish_good(&self, version: &str) {
+        let own = [("version.txt", version)];
+        self.publish(version, &[GOOD, &own].concat());
     }
 
     /// Points a channel at a published version.
     pub fn promote(&self, channel: &str, version: &str, serial: u64) {
+        self.promote_until(channel, version, serial, "2126-01-01T00:00:00Z");
+    }
+
+    /// Like [`Self::promote`], to be signed again before a time.
+    pub fn promote_until(&self, channel: &str, version: &str, serial: u64, not_after: &str) {
         let statement = self.store_file(version, "release.json");
         let digest = Digest::of(&std::fs::read(statement).unwrap());
         let pointer = Channel {
@@ -130,7 +151,7 @@ impl World {
             version: version.parse().unwrap(),
             statements: BTreeMap::from([(Target::host(), digest)]),
             issued: "2026-01-01T00:00:00Z".parse().unwrap(),
-            not_after: "2126-01-01T00:00:00Z".parse().unwrap(),
+            not_after: not_after.parse().unwrap(),
             reason: String::new(),
             who: "test".into(),
         };
@@ -149,9 +170,17 @@ impl World {
     }
 
     fn command(&self, arguments: &str) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_pannier-activator"));
+        let mut command = Command::new(PROGRAM);
         command.env_clear().env("PATH", "/nowhere").env("PANNIER_CONFIG", self.path("activator.toml"));
         command.args(arguments.split_whitespace());
+        command
+    }
+
+    /// The program run by another one.
+    pub fn under(&self, other: &str, its_arguments: &[&str], arguments: &str) -> Command {
+        let mut command = Command::new(other);
+        command.args(its_arguments).arg(PROGRAM).args(arguments.split_whitespace());
+        command.env("PANNIER_CONFIG", self.path("activator.toml"));
         command
     }
 
