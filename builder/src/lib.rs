@@ -10,6 +10,9 @@ pub mod publish;
 pub mod releases;
 pub mod settings;
 pub mod stages;
+pub mod store;
+#[cfg(feature = "aws")]
+pub mod store_aws;
 #[cfg(test)]
 mod testing;
 pub mod tree;

@@ -1,12 +1,13 @@
 //! Every remote store passes the conformance suite. (The directory's is beside its code.)
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::disallowed_methods, reason = "a test may do as it likes")]
 
+use std::path::Path;
+
 use bytes::Bytes;
 use pannier_s3_server::{Options, Server};
 use pannier_shared::store::conformance;
 use pannier_shared::store::http::WebStore;
 use pannier_shared::store::location::Location;
-use pannier_shared::store::s3::{S3Options, S3Store};
 use pannier_shared::store::wire::Patience;
 use pannier_shared::store::{Condition, Error, Key, Store};
 use pannier_tests::web;
@@ -23,29 +24,64 @@ fn env(endpoint: String) -> impl Fn(&str) -> Option<String> {
     }
 }
 
-fn small_client(endpoint: String, location: &str) -> S3Store {
-    let Ok(Location::S3(bucket)) = location.parse() else { panic!("{location}") };
-    S3Store::new(S3Options::from_env(bucket, &env(endpoint)).unwrap()).unwrap()
+async fn small_client(endpoint: String, location: &str) -> Box<dyn Store> {
+    pannier_shared::store::open(&location.parse().unwrap(), &env(endpoint)).await.unwrap()
+}
+
+async fn aws_sdk(endpoint: String, location: &str) -> Box<dyn Store> {
+    pannier_builder::store::open_store(&location.parse().unwrap(), &env(endpoint)).await.unwrap()
 }
 
 #[tokio::test]
 async fn the_small_s3_client_conforms() {
     let server = Server::start(Options::default()).unwrap();
-    conformance::all(&small_client(server.url(), "s3://pannier")).await;
+    conformance::all(&*small_client(server.url(), "s3://pannier").await).await;
 }
 
 #[tokio::test]
-async fn the_small_s3_client_conforms_below_a_prefix_with_a_session_token_and_a_server_on_disk() {
-    let dir = tempfile::tempdir().unwrap();
-    let options = Options {
-        dir: Some(dir.path().join("objects")),
-        session_token: Some("token/+=".to_owned()),
-        ..Options::default()
-    };
-    let server = Server::start(options).unwrap();
-    conformance::all(&small_client(server.url(), "s3://pannier/some/where")).await;
-    let outside = small_client(server.url(), "s3://pannier").list("").await.unwrap();
+async fn the_aws_sdk_conforms() {
+    let server = Server::start(Options::default()).unwrap();
+    conformance::all(&*aws_sdk(server.url(), "s3://pannier").await).await;
+}
+
+/// Below a prefix, with a session token, and with a server that keeps its objects on disk.
+async fn conforms_elsewhere(store: &dyn Store, whole_bucket: &dyn Store) {
+    conformance::all(store).await;
+    let outside = whole_bucket.list("").await.unwrap();
     assert_eq!(outside, ["some"], "nothing is written outside of the prefix");
+}
+
+fn server_on_disk(dir: &Path) -> Server {
+    let session_token = Some("token/+=".to_owned());
+    Server::start(Options { dir: Some(dir.join("objects")), session_token, ..Options::default() }).unwrap()
+}
+
+#[tokio::test]
+async fn the_small_s3_client_conforms_below_a_prefix() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = server_on_disk(dir.path());
+    let store = small_client(server.url(), "s3://pannier/some/where").await;
+    conforms_elsewhere(&*store, &*small_client(server.url(), "s3://pannier").await).await;
+}
+
+#[tokio::test]
+async fn the_aws_sdk_conforms_below_a_prefix() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = server_on_disk(dir.path());
+    let store = aws_sdk(server.url(), "s3://pannier/some/where").await;
+    conforms_elsewhere(&*store, &*aws_sdk(server.url(), "s3://pannier").await).await;
+}
+
+#[tokio::test]
+async fn both_clients_see_the_same_objects() {
+    let server = Server::start(Options::default()).unwrap();
+    let small = small_client(server.url(), "s3://pannier").await;
+    let aws = aws_sdk(server.url(), "s3://pannier").await;
+    let key: Key = "app/v1+2".parse().unwrap();
+    let etag = aws.put(&key, Bytes::from("one"), Condition::Absent).await.unwrap();
+    assert_eq!(small.get(&key, 9).await.unwrap().etag, etag);
+    let etag = small.put(&key, Bytes::from("two"), Condition::Unchanged(etag)).await.unwrap();
+    assert_eq!(aws.get_range(&key, 0..3, Some(&etag)).await.unwrap(), "two");
 }
 
 #[tokio::test]

@@ -118,7 +118,9 @@ impl Store for WebStore {
         match answer.status.as_u16() {
             412 => Err(Error::Changed { store: self.url.to_string(), key: key.to_string() }),
             _ if is_other => Err(Error::Changed { store: self.url.to_string(), key: key.to_string() }),
-            200 | 206 | 416 => reading::range(answer, &range).map_err(|detail| self.wrong(key, detail)),
+            200 | 206 | 416 => {
+                reading::range(reading::Part::of(&answer), &range).map_err(|detail| self.wrong(key, detail))
+            }
             _ => Err(self.refused(key, &answer)),
         }
     }

@@ -21,7 +21,7 @@ pub mod dir;
 pub mod http;
 pub mod location;
 pub mod names;
-mod reading;
+pub mod reading;
 pub mod s3;
 pub mod upload;
 pub mod wire;

@@ -22,19 +22,36 @@ pub(super) fn is_strong(etag: &Etag) -> bool {
 }
 
 /// The value of the `Range` header.
-pub(super) fn range_header(range: &Range<u64>) -> String {
+pub fn range_header(range: &Range<u64>) -> String {
     format!("bytes={}-{}", range.start, range.end - 1)
 }
 
-/// The bytes of a good answer to a range request, or what is wrong with it.
-pub(super) fn range(answer: Answer, range: &Range<u64>) -> Result<Bytes, String> {
+/// An answer to a range request.
+#[derive(Debug, Clone)]
+pub struct Part<'a> {
+    /// Its status.
+    pub status: u16,
+    /// The range that it says it has.
+    pub content_range: Option<&'a str>,
+    /// What it has.
+    pub body: Bytes,
+}
+
+impl<'a> Part<'a> {
+    pub(super) fn of(answer: &'a Answer) -> Self {
+        let (status, content_range) = (answer.status.as_u16(), answer.header("content-range"));
+        Self { status, content_range, body: answer.body.clone() }
+    }
+}
+
+/// The bytes of a good answer to a range request; `Err` says what is wrong with it.
+pub fn range(part: Part<'_>, range: &Range<u64>) -> Result<Bytes, String> {
     let asked = format!("asked for bytes {}-{}", range.start, range.end - 1);
-    match (answer.status.as_u16(), content_range(&answer)) {
-        (206, Some((got, _))) if got == *range && answer.body.len() as u64 == range.end - range.start => {
-            Ok(answer.body)
-        }
+    let length = part.body.len() as u64;
+    match (part.status, part.content_range.and_then(content_range)) {
+        (206, Some((got, _))) if got == *range && length == range.end - range.start => Ok(part.body),
         (206 | 416, Some((_, size))) if range.end > size => Err(format!("{asked}, and it has {size}")),
-        (206, Some((got, _))) if got == *range => Err(format!("{asked}, and its body has {} bytes", answer.body.len())),
+        (206, Some((got, _))) if got == *range => Err(format!("{asked}, and its body has {length} bytes")),
         (206, Some((got, _))) => Err(format!("{asked}, and it gave {}-{}", got.start, got.end.saturating_sub(1))),
         (206, None) => Err(format!("{asked}, and it did not say which it gave")),
         (416, _) => Err(format!("{asked}, and it has fewer")),
@@ -44,8 +61,8 @@ pub(super) fn range(answer: Answer, range: &Range<u64>) -> Result<Bytes, String>
 }
 
 /// The range and the size out of `Content-Range`; the range is empty in a 416.
-fn content_range(answer: &Answer) -> Option<(Range<u64>, u64)> {
-    let (range, size) = answer.header("content-range")?.strip_prefix("bytes ")?.split_once('/')?;
+fn content_range(text: &str) -> Option<(Range<u64>, u64)> {
+    let (range, size) = text.strip_prefix("bytes ")?.split_once('/')?;
     let size = size.parse().ok()?;
     match range.split_once('-') {
         None if range == "*" => Some((0..0, size)),
@@ -56,7 +73,7 @@ fn content_range(answer: &Answer) -> Option<(Range<u64>, u64)> {
 
 /// The size of the object, of which the answer may hold a part.
 pub(super) fn total(answer: &Answer) -> Option<u64> {
-    match content_range(answer) {
+    match answer.header("content-range").and_then(content_range) {
         Some((_, size)) => Some(size),
         None => answer.header("content-length")?.parse().ok(),
     }
@@ -81,13 +98,13 @@ mod tests {
     }
 
     fn wrong(status: u16, content_range: &'static str, body: &'static str) -> String {
-        range(answer(status, &[("content-range", content_range)], body), &(2..5)).unwrap_err()
+        range(Part::of(&answer(status, &[("content-range", content_range)], body)), &(2..5)).unwrap_err()
     }
 
     #[test]
     fn exactly_what_was_asked_for_is_data() {
         let good = answer(206, &[("content-range", "bytes 2-4/10")], "abc");
-        assert_eq!(range(good, &(2..5)).unwrap(), "abc");
+        assert_eq!(range(Part::of(&good), &(2..5)).unwrap(), "abc");
     }
 
     #[test]
@@ -104,7 +121,7 @@ mod tests {
 
     #[test]
     fn a_range_at_the_end_of_all_numbers_is_no_overflow() {
-        assert_eq!(content_range(&answer(206, &[("content-range", "bytes 0-18446744073709551615/9")], "")), None);
+        assert_eq!(content_range("bytes 0-18446744073709551615/9"), None);
     }
 
     #[test]

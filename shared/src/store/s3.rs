@@ -23,15 +23,17 @@ use rusty_s3::UrlStyle;
 
 mod call;
 mod options;
+pub mod place;
 
-use call::{Call, Sending, code, is_conflict, is_expired, said};
+use call::{Call, Sending, refusal};
 pub use options::S3Options;
 use options::amazon;
+use place::Place;
 
 use super::credentials::Provider;
-use super::location::Location;
+use super::reading::Part;
 use super::upload::Upload;
-use super::wire::{Answer, Redirects, Retry, Sent, Wire, is_passing};
+use super::wire::{Answer, Redirects, Retry, Sent, Wire};
 use super::{Condition, Error, Etag, Key, MAX_FILE, Meta, Object, Result, Store, check_range, names, reading, xml};
 use crate::digest::Digest;
 use crate::sys::{clock, fs};
@@ -39,7 +41,7 @@ use crate::sys::{clock, fs};
 /// How long a signature is good for; checked by S3 when a request arrives, so an upload may take longer.
 const SIGNED_FOR: Duration = Duration::from_secs(5 * 60);
 
-/// The metadata that says which write an object is of.
+/// The header that carries [`place::MARK`].
 const MARK: &str = "x-amz-meta-pannier-write";
 
 /// The longest page of a list: 1,000 keys of 1 KiB, and what is said of each.
@@ -48,9 +50,8 @@ const LIST_PAGE: u64 = 4 * 1024 * 1024;
 /// A store in a bucket.
 #[derive(Debug)]
 pub struct S3Store {
-    location: String,
+    place: Place,
     bucket: rusty_s3::Bucket,
-    prefix: String,
     provider: Provider,
     wire: Wire,
 }
@@ -58,28 +59,23 @@ pub struct S3Store {
 impl S3Store {
     /// Makes the client. Nothing is asked yet: that the bucket is there shows with the first call.
     pub fn new(options: S3Options) -> Result<Self> {
-        let location = Location::S3(options.bucket.clone()).to_string();
-        let unavailable = |detail| Error::Unavailable { store: location.clone(), detail };
+        let place = Place::of(&options);
         let (endpoint, style) = match &options.endpoint {
             Some(url) => (url.clone(), UrlStyle::Path),
-            None => amazon(&options.bucket.name, &options.region).map_err(unavailable)?,
+            None => amazon(&options.bucket.name, &options.region).map_err(|detail| place.unavailable(detail))?,
         };
-        let wire = Wire::new(&endpoint, Redirects::Never, options.patience).map_err(unavailable)?;
+        let wire = Wire::new(&endpoint, Redirects::Never, options.patience);
+        let wire = wire.map_err(|detail| place.unavailable(detail))?;
         let bucket = rusty_s3::Bucket::new(endpoint, style, options.bucket.name, options.region);
-        let bucket = bucket.map_err(|error| unavailable(error.to_string()))?;
-        let prefix = match options.bucket.prefix.as_str() {
-            "" => String::new(),
-            prefix => format!("{prefix}/"),
-        };
-        Ok(Self { location, bucket, prefix, provider: Provider::new(options.credentials), wire })
+        let bucket = bucket.map_err(|error| place.unavailable(error.to_string()))?;
+        Ok(Self { place, bucket, provider: Provider::new(options.credentials), wire })
     }
 
     fn object<'a>(&self, method: Method, key: &'a Key) -> Call<'a> {
-        let path = format!("{}{key}", self.prefix);
         Call {
             method,
             key: key.as_str(),
-            path,
+            path: self.place.path(key),
             query: BTreeMap::new(),
             headers: BTreeMap::new(),
             body: Sending::Nothing,
@@ -88,7 +84,7 @@ impl S3Store {
     }
 
     async fn request(&self, call: &Call<'_>, sent: &Arc<Sent>) -> Result<Request> {
-        let keys = self.provider.get().await.map_err(|why| self.denied(call.key, why.to_string()))?;
+        let keys = self.provider.get().await.map_err(|why| self.place.denied(call.key, why.to_string()))?;
         let method = match call.method {
             Method::GET => rusty_s3::Method::Get,
             Method::HEAD => rusty_s3::Method::Head,
@@ -108,7 +104,7 @@ impl S3Store {
         );
         let mut request = Request::new(call.method.clone(), url);
         for (name, value) in &call.headers {
-            let value = value.parse().map_err(|_| self.wrong(call.key, "a header cannot be sent".to_owned()))?;
+            let value = value.parse().map_err(|_| self.place.wrong(call.key, "a header cannot be sent".to_owned()))?;
             request.headers_mut().insert(*name, value);
         }
         call.body.put_into(&mut request, sent);
@@ -127,59 +123,36 @@ impl S3Store {
             {
                 return Err(error);
             }
-            let why = match outcome {
-                Ok(answer) if is_expired(&answer) && retry.is_first() => {
+            let why = match outcome.map(|answer| (refusal(&answer), answer)) {
+                Ok((None, answer)) => return Ok(answer),
+                Ok((Some(refusal), _)) if refusal.is_expired() && retry.is_first() => {
                     self.provider.forget().await;
-                    said(&answer)
+                    refusal.said()
                 }
-                Ok(answer) if is_passing(answer.status) || is_conflict(&answer) => said(&answer),
-                Ok(answer) => return Ok(answer),
+                Ok((Some(refusal), _)) if refusal.may_pass() => refusal.said(),
+                Ok((Some(_), answer)) => return Ok(answer),
                 Err(why) => why,
             };
-            retry.again(why).await.map_err(|detail| self.unavailable(detail))?;
+            retry.again(why).await.map_err(|detail| self.place.unavailable(detail))?;
         }
     }
 
-    /// What an answer that is not a success means, for reading.
     fn refused(&self, key: &str, answer: &Answer) -> Error {
-        let text = String::from_utf8_lossy(&answer.body);
-        let code = code(answer).unwrap_or_default();
-        match answer.status {
-            StatusCode::NOT_FOUND if code == "NoSuchBucket" => {
-                self.unavailable(format!("there is no bucket `{}`", self.bucket.name()))
-            }
-            StatusCode::NOT_FOUND => Error::NotFound { store: self.location.clone(), key: key.to_owned() },
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN if code == "AccessDenied" => {
-                let or = "S3 says this also of a key that is not there when the credentials may not list the bucket";
-                self.denied(key, format!("{} ({or})", said(answer)))
-            }
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => self.denied(key, said(answer)),
-            StatusCode::BAD_REQUEST if is_expired(answer) => self.denied(key, said(answer)),
-            status if status.is_redirection() || code == "AuthorizationHeaderMalformed" => {
-                let region = answer.header("x-amz-bucket-region").map(str::to_owned);
-                let region = region.or_else(|| xml::text(&text, "Region")).unwrap_or_else(|| "another one".to_owned());
-                self.unavailable(format!(
-                    "the bucket is not in the region `{}` but in {region}: set `AWS_REGION`",
-                    self.bucket.region()
-                ))
-            }
-            _ => self.wrong(key, said(answer)),
-        }
+        self.place.refused(key, &refusal(answer).unwrap_or_default())
     }
 
-    /// Asks again in a way that S3 explains: an answer to HEAD has no body, so no code.
-    async fn explained(&self, key: &Key, answer: Answer) -> Error {
+    /// Asks again in a way that S3 explains: an answer to HEAD has no body, so no code. None if all is well now.
+    async fn explained(&self, key: &Key) -> Result<Option<Error>> {
         let mut call = self.object(Method::GET, key);
         call.headers.insert("range", reading::range_header(&(0..1)));
         call.keep = 1;
-        match self.send(&call).await {
-            Ok(explained) if !explained.status.is_success() => self.refused(key.as_str(), &explained),
-            _ => self.refused(key.as_str(), &answer),
-        }
+        let answer = self.send(&call).await?;
+        let is_there = answer.status.is_success() || answer.status == StatusCode::RANGE_NOT_SATISFIABLE;
+        Ok((!is_there).then(|| self.refused(key.as_str(), &answer)))
     }
 
     fn etag(&self, key: &Key, answer: &Answer) -> Result<Etag> {
-        reading::etag(answer).ok_or_else(|| self.wrong(key.as_str(), "it gave no ETag".to_owned()))
+        reading::etag(answer).ok_or_else(|| self.place.wrong(key.as_str(), "it gave no ETag".to_owned()))
     }
 
     /// Writes on a condition, and knows its own work.
@@ -193,7 +166,9 @@ impl S3Store {
         let answer = self.send(&call).await?;
         match answer.status {
             status if status.is_success() => self.etag(key, &answer),
-            StatusCode::PRECONDITION_FAILED => self.marked(key, &mark).await.ok_or_else(|| self.lost(key, condition)),
+            StatusCode::PRECONDITION_FAILED => {
+                self.marked(key, &mark).await.ok_or_else(|| self.place.lost(key, condition))
+            }
             _ => Err(self.refused(key.as_str(), &answer)),
         }
     }
@@ -223,7 +198,7 @@ impl S3Store {
         }
         let text = String::from_utf8_lossy(&answer.body);
         if !text.contains("<ListBucketResult") {
-            return Err(self.wrong(below, "it gave something else than a list".to_owned()));
+            return Err(self.place.wrong(below, "it gave something else than a list".to_owned()));
         }
         let names = xml::texts(&text, "Prefix").chain(xml::texts(&text, "Key"));
         let names = names.filter_map(|name| Some(name.strip_prefix(below)?.trim_end_matches('/').to_owned()));
@@ -231,32 +206,12 @@ impl S3Store {
         let next = xml::text(&text, "NextContinuationToken").filter(|_| is_more);
         Ok((names.collect(), next))
     }
-
-    fn denied(&self, key: &str, detail: String) -> Error {
-        Error::Denied { store: self.location.clone(), key: key.to_owned(), detail }
-    }
-
-    fn unavailable(&self, detail: String) -> Error {
-        Error::Unavailable { store: self.location.clone(), detail }
-    }
-
-    fn wrong(&self, key: &str, detail: String) -> Error {
-        Error::WrongAnswer { store: self.location.clone(), key: key.to_owned(), detail }
-    }
-
-    fn lost(&self, key: &Key, condition: &Condition) -> Error {
-        let (store, key) = (self.location.clone(), key.to_string());
-        match condition {
-            Condition::Absent => Error::AlreadyExists { store, key },
-            Condition::Unchanged(_) => Error::Changed { store, key },
-        }
-    }
 }
 
 #[async_trait]
 impl Store for S3Store {
     fn location(&self) -> &str {
-        &self.location
+        &self.place.location
     }
 
     async fn get(&self, key: &Key, limit: u64) -> Result<Object> {
@@ -265,7 +220,7 @@ impl Store for S3Store {
         let answer = self.send(&call).await?;
         match answer.status {
             StatusCode::OK if answer.is_cut => {
-                Err(self.wrong(key.as_str(), format!("it has more than the {limit} bytes that are expected")))
+                Err(self.place.wrong(key.as_str(), format!("it has more than the {limit} bytes that are expected")))
             }
             StatusCode::OK => Ok(Object { etag: self.etag(key, &answer)?, bytes: answer.body }),
             _ => Err(self.refused(key.as_str(), &answer)),
@@ -273,16 +228,23 @@ impl Store for S3Store {
     }
 
     async fn head(&self, key: &Key) -> Result<Meta> {
-        let answer = self.send(&self.object(Method::HEAD, key)).await?;
+        let mut answer = self.send(&self.object(Method::HEAD, key)).await?;
         if answer.status != StatusCode::OK {
-            return Err(self.explained(key, answer).await);
+            if let Some(error) = self.explained(key).await? {
+                return Err(error);
+            }
+            answer = self.send(&self.object(Method::HEAD, key)).await?;
         }
-        let size = reading::total(&answer).ok_or_else(|| self.wrong(key.as_str(), "it gave no size".to_owned()))?;
+        if answer.status != StatusCode::OK {
+            return Err(self.refused(key.as_str(), &answer));
+        }
+        let size =
+            reading::total(&answer).ok_or_else(|| self.place.wrong(key.as_str(), "it gave no size".to_owned()))?;
         Ok(Meta { size, etag: self.etag(key, &answer)? })
     }
 
     async fn get_range(&self, key: &Key, range: Range<u64>, pin: Option<&Etag>) -> Result<Bytes> {
-        check_range(&self.location, &range)?;
+        check_range(&self.place.location, &range)?;
         let mut call = self.object(Method::GET, key);
         call.keep = range.end - range.start;
         call.headers.insert("range", reading::range_header(&range));
@@ -290,9 +252,11 @@ impl Store for S3Store {
         let answer = self.send(&call).await?;
         let is_other = pin.is_some_and(|pin| reading::etag(&answer).is_some_and(|found| found != *pin));
         match answer.status.as_u16() {
-            412 => Err(Error::Changed { store: self.location.clone(), key: key.to_string() }),
-            200 | 206 if is_other => Err(Error::Changed { store: self.location.clone(), key: key.to_string() }),
-            200 | 206 | 416 => reading::range(answer, &range).map_err(|detail| self.wrong(key.as_str(), detail)),
+            412 => Err(self.place.changed(key)),
+            200 | 206 if is_other => Err(self.place.changed(key)),
+            200 | 206 | 416 => {
+                reading::range(Part::of(&answer), &range).map_err(|detail| self.place.wrong(key.as_str(), detail))
+            }
             _ => Err(self.refused(key.as_str(), &answer)),
         }
     }
@@ -306,10 +270,10 @@ impl Store for S3Store {
 
     async fn put_file(&self, key: &Key, file: &Path, size: u64, digest: Digest) -> Result<Etag> {
         if size > MAX_FILE {
-            return Err(Error::Unsupported { store: self.location.clone(), what: "take a file of more than 5 GiB" });
+            return Err(self.place.unsupported("take a file of more than 5 GiB"));
         }
         match self.head(key).await {
-            Ok(_) => return Err(self.lost(key, &Condition::Absent)),
+            Ok(_) => return Err(self.place.lost(key, &Condition::Absent)),
             Err(Error::NotFound { .. }) => {}
             Err(error) => return Err(error),
         }
@@ -322,7 +286,7 @@ impl Store for S3Store {
     }
 
     async fn list(&self, prefix: &str) -> Result<Vec<String>> {
-        let Some(below) = names::below(&self.prefix, prefix) else { return Ok(Vec::new()) };
+        let Some(below) = names::below(&self.place.prefix, prefix) else { return Ok(Vec::new()) };
         let mut found = Vec::new();
         let mut token = None;
         loop {
@@ -331,7 +295,7 @@ impl Store for S3Store {
             match next {
                 None => return Ok(names::tidied(found)),
                 Some(_) if next == token || found.len() > names::MOST => {
-                    return Err(self.wrong(&below, "its list does not end".to_owned()));
+                    return Err(self.place.wrong(&below, "its list does not end".to_owned()));
                 }
                 Some(_) => token = next,
             }
@@ -342,7 +306,7 @@ impl Store for S3Store {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::location::Bucket;
+    use crate::store::location::{Bucket, Location};
 
     fn bucket(text: &str) -> Bucket {
         match text.parse().unwrap() {
@@ -386,22 +350,5 @@ mod tests {
         insta::assert_snapshot!(error, @"the store s3://b1x is unavailable: `AWS_ENDPOINT_URL` is not an address: expected `https://host`");
         let error = S3Store::new(options("s3://b1x", &[("AWS_REGION", "no region")]).unwrap()).unwrap_err();
         insta::assert_snapshot!(error, @"the store s3://b1x is unavailable: `AWS_REGION` is not a region: `no region`");
-    }
-
-    #[test]
-    fn each_refusal_says_what_to_do() {
-        let store = S3Store::new(options("s3://b1x", &[]).unwrap()).unwrap();
-        let refused = |status: u16, body: &str| {
-            let (status, body) = (StatusCode::from_u16(status).unwrap(), Bytes::from(body.to_owned()));
-            let headers = reqwest::header::HeaderMap::new();
-            store.refused("app/v1", &Answer { status, headers, body, is_cut: false }).to_string()
-        };
-        insta::assert_snapshot!(refused(404, "<Error><Code>NoSuchKey</Code></Error>"), @"`app/v1` is not in the store s3://b1x");
-        insta::assert_snapshot!(refused(404, "<Error><Code>NoSuchBucket</Code></Error>"), @"the store s3://b1x is unavailable: there is no bucket `b1x`");
-        insta::assert_snapshot!(refused(403, "<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>"), @"the store s3://b1x denied access to `app/v1`: 403 AccessDenied: Access Denied (S3 says this also of a key that is not there when the credentials may not list the bucket)");
-        insta::assert_snapshot!(refused(403, "<Error><Code>RequestTimeTooSkewed</Code></Error>"), @"the store s3://b1x denied access to `app/v1`: 403 RequestTimeTooSkewed");
-        insta::assert_snapshot!(refused(400, "<Error><Code>ExpiredToken</Code></Error>"), @"the store s3://b1x denied access to `app/v1`: 400 ExpiredToken");
-        insta::assert_snapshot!(refused(400, "<Error><Code>AuthorizationHeaderMalformed</Code><Region>eu-west-1</Region></Error>"), @"the store s3://b1x is unavailable: the bucket is not in the region `us-east-1` but in eu-west-1: set `AWS_REGION`");
-        insta::assert_snapshot!(refused(418, "teapot"), @"the store s3://b1x gave a wrong answer for `app/v1`: 418");
     }
 }

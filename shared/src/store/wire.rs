@@ -95,7 +95,14 @@ impl Answer {
 
 /// How much of a request's body is sent; a request without one never moves it.
 #[derive(Debug, Default)]
-pub(super) struct Sent(pub(super) AtomicU64);
+pub struct Sent(AtomicU64);
+
+impl Sent {
+    /// So many more bytes were taken to be sent.
+    pub fn add(&self, bytes: usize) {
+        self.0.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+}
 
 /// Sends requests.
 #[derive(Debug, Clone)]
@@ -136,15 +143,10 @@ impl Wire {
             None => self.patience.first_byte,
             Some(_) => self.patience.after_upload,
         };
-        let mut execute = std::pin::pin!(self.client.execute(request));
-        loop {
-            let before = sent.0.load(Ordering::Relaxed);
-            match timeout(limit, &mut execute).await {
-                Ok(Ok(response)) => return Ok(response),
-                Ok(Err(error)) => return Err(what_failed(error)),
-                Err(_) if sent.0.load(Ordering::Relaxed) != before => {}
-                Err(_) => return Err(format!("gave no answer within {} s", limit.as_secs_f32())),
-            }
+        match answered(self.client.execute(request), limit, sent).await {
+            Some(Ok(response)) => Ok(response),
+            Some(Err(error)) => Err(what_failed(error)),
+            None => Err(no_answer(limit)),
         }
     }
 
@@ -188,26 +190,45 @@ impl Wire {
     }
 }
 
+/// Waits for an answer, at most `limit` after anything was last sent; `None` when that is over.
+pub async fn answered<T>(answer: impl Future<Output = T>, limit: Duration, sent: &Sent) -> Option<T> {
+    let mut answer = std::pin::pin!(answer);
+    loop {
+        let before = sent.0.load(Ordering::Relaxed);
+        match timeout(limit, &mut answer).await {
+            Ok(answer) => return Some(answer),
+            Err(_) if sent.0.load(Ordering::Relaxed) != before => {}
+            Err(_) => return None,
+        }
+    }
+}
+
+/// What is said of a host after [`answered`] gave up.
+pub fn no_answer(limit: Duration) -> String {
+    format!("gave no answer within {} s", limit.as_secs_f32())
+}
+
 /// Counts the attempts of one request.
 #[derive(Debug)]
-pub(super) struct Retry<'a> {
+pub struct Retry<'a> {
     patience: &'a Patience,
     attempts: u32,
     until: Instant,
 }
 
 impl<'a> Retry<'a> {
-    pub(super) fn new(patience: &'a Patience) -> Self {
+    /// Before the first attempt.
+    pub fn new(patience: &'a Patience) -> Self {
         Self { patience, attempts: 1, until: clock::monotonic() + patience.total }
     }
 
     /// True for the first attempt.
-    pub(super) fn is_first(&self) -> bool {
+    pub fn is_first(&self) -> bool {
         self.attempts == 1
     }
 
     /// Waits for the next attempt after one that failed because of `why`; `Err` when there is none left.
-    pub(super) async fn again(&mut self, why: String) -> Result<(), String> {
+    pub async fn again(&mut self, why: String) -> Result<(), String> {
         let longest = self.patience.pause.saturating_mul(1 << (self.attempts - 1).min(10));
         let pause = longest.mul_f64(random_fraction());
         if self.attempts >= self.patience.attempts || clock::monotonic() + pause > self.until {
@@ -229,7 +250,7 @@ pub(super) fn is_passing(status: StatusCode) -> bool {
 }
 
 /// The host and port of an address: all of it that may be shown.
-pub(super) fn host(url: &Url) -> String {
+pub fn host(url: &Url) -> String {
     let host = url.host_str().unwrap_or_default();
     url.port_or_known_default().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
 }

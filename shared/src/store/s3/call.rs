@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use futures_util::TryStreamExt;
-use reqwest::{Body, Method, Request, StatusCode};
+use reqwest::{Body, Method, Request};
 
+use super::place::Refusal;
 use crate::store::upload::Upload;
 use crate::store::wire::{Answer, Sent};
 use crate::store::xml;
@@ -40,31 +40,20 @@ impl Sending<'_> {
             Self::Bytes(bytes) => Body::from((*bytes).clone()),
             Self::File(upload) => {
                 let sent = Arc::clone(sent);
-                Body::wrap_stream(upload.stream().inspect_ok(move |piece| {
-                    sent.0.fetch_add(piece.len() as u64, Ordering::Relaxed);
-                }))
+                Body::wrap_stream(upload.stream().inspect_ok(move |piece| sent.add(piece.len())))
             }
         };
         *request.body_mut() = Some(body);
     }
 }
 
-pub(super) fn is_conflict(answer: &Answer) -> bool {
-    answer.status == StatusCode::CONFLICT
-}
-
-pub(super) fn is_expired(answer: &Answer) -> bool {
-    answer.status.is_client_error() && code(answer).is_some_and(|code| code == "ExpiredToken")
-}
-
-pub(super) fn code(answer: &Answer) -> Option<String> {
-    xml::text(&String::from_utf8_lossy(&answer.body), "Code")
-}
-
-/// S3's own words: status, code and message.
-pub(super) fn said(answer: &Answer) -> String {
+/// What an answer that is not a success says; none for a success.
+pub(super) fn refusal(answer: &Answer) -> Option<Refusal> {
+    if answer.status.is_success() {
+        return None;
+    }
     let text = String::from_utf8_lossy(&answer.body);
-    let part = |name, before: &str| xml::text(&text, name).map_or_else(String::new, |said| format!("{before}{said}"));
-    let shown = format!("{}{}{}", answer.status.as_u16(), part("Code", " "), part("Message", ": "));
-    shown.chars().filter(|c| !c.is_control()).take(300).collect()
+    let part = |name| xml::text(&text, name).unwrap_or_default();
+    let region = answer.header("x-amz-bucket-region").map(str::to_owned).or_else(|| xml::text(&text, "Region"));
+    Some(Refusal { status: answer.status.as_u16(), code: part("Code"), message: part("Message"), region })
 }
