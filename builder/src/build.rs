@@ -279,7 +279,11 @@ fn prepare(build: &mut Build) -> Result<Done, Error> {
 }
 
 fn clear(build: &mut Build) -> Result<(), Error> {
-    Ok(fs::remove_tree(&build.work)?)
+    // Where it could not even be made, removing it would fail for the same reason.
+    if fs::exists(&build.work) {
+        fs::remove_tree(&build.work)?;
+    }
+    Ok(())
 }
 
 fn take_source(build: &mut Build) -> Result<Done, Error> {

@@ -56,15 +56,17 @@ impl Session {
 
     fn publish(&self, typed: &Publish) -> Result<Output, Error> {
         let folder = typed.folder.clone().map_or_else(|| only_build(Path::new("dist")), Ok)?;
-        let (store, trust) = (self.store(&typed.place)?, Trust::load(&typed.place.trust)?);
+        let (runtime, trust) = (runtime()?, Trust::load(&typed.place.trust)?);
+        let store = self.store(&typed.place, &runtime)?;
         let location = store.location().to_owned();
-        let publication = Publication::open(&folder, store, runtime()?, trust, clock::now())?;
+        let publication = Publication::open(&folder, store, runtime, trust, clock::now())?;
         let (outcome, statement) = publish::publish(publication, self.sink.as_ref())?;
         Ok(Output::published(&statement, outcome, location))
     }
 
     fn promote(&self, typed: &Promote) -> Result<Output, Error> {
-        let (store, trust, key) = (self.store(&typed.place)?, Trust::load(&typed.place.trust)?, self.key(&typed.key)?);
+        let (runtime, trust, key) = (runtime()?, Trust::load(&typed.place.trust)?, self.key(&typed.key)?);
+        let store = self.store(&typed.place, &runtime)?;
         let order = Order {
             app: typed.app.clone(),
             version: typed.version.clone(),
@@ -74,14 +76,15 @@ impl Session {
             days: typed.days,
         };
         let published = Published { store: store.as_ref(), trust: &trust, now: clock::now() };
-        let promoted = runtime()?.block_on(promote::promote(&published, &key, &order))?;
+        let promoted = runtime.block_on(promote::promote(&published, &key, &order))?;
         Ok(Output::promoted(promoted))
     }
 
     fn releases(&self, typed: &Releases) -> Result<Output, Error> {
-        let (store, trust) = (self.store(&typed.place)?, Trust::load(&typed.place.trust)?);
+        let (runtime, trust) = (runtime()?, Trust::load(&typed.place.trust)?);
+        let store = self.store(&typed.place, &runtime)?;
         let published = Published { store: store.as_ref(), trust: &trust, now: clock::now() };
-        let listing = runtime()?.block_on(releases::releases(&published, &typed.app)).map_err(Box::new)?;
+        let listing = runtime.block_on(releases::releases(&published, &typed.app)).map_err(Box::new)?;
         Ok(Output::releases(typed.app.clone(), listing))
     }
 
@@ -91,10 +94,10 @@ impl Session {
     }
 
     /// The store that was typed, else the one of the pannier.toml here.
-    fn store(&self, place: &Place) -> Result<Box<dyn Store>, Error> {
+    fn store(&self, place: &Place, runtime: &Runtime) -> Result<Box<dyn Store>, Error> {
         let configured = || Ok::<_, Error>(settings::load(Path::new("."))?.store);
         let location = place.store.clone().map_or_else(configured, |store| Ok(Some(store)))?;
-        store::open(&location.ok_or(Error::NoStore)?)
+        store::open(&location.ok_or(Error::NoStore)?, &self.env, runtime)
     }
 }
 

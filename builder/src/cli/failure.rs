@@ -12,7 +12,7 @@ use pannier_shared::exit::Exit;
 use pannier_shared::report::Failure;
 use pannier_shared::signature::{KeyError, TrustError};
 use pannier_shared::store::location::BadLocation;
-use pannier_shared::sys::fs;
+use pannier_shared::sys::{fs, process};
 use pannier_shared::{published, store};
 
 /// What a command can end with.
@@ -32,8 +32,8 @@ pub enum Error {
     NoStore,
     #[error("the store cannot be opened")]
     Location(#[from] BadLocation),
-    #[error("this program was built without what opens the store {0}")]
-    NoBackend(String),
+    #[error("the store cannot be opened")]
+    Store(#[from] store::Error),
     #[error("there is no built release in `{}`", .0.display())]
     NothingBuilt(PathBuf),
     #[error("there are several built releases: {}", .0.iter().map(|path| format!("`{}`", path.display())).collect::<Vec<_>>().join(", "))]
@@ -66,7 +66,8 @@ impl Error {
         match self {
             Self::Settings(settings::Error::Fs(_)) | Self::Runtime(_) | Self::Fs(_) => Exit::Machine,
             Self::Settings(_) | Self::NoApp | Self::Trust(_) | Self::NoStore | Self::Location(_) => Exit::Usage,
-            Self::NoBackend(_) | Self::ManyBuilt(_) => Exit::Usage,
+            Self::ManyBuilt(_) => Exit::Usage,
+            Self::Store(error) => of_store(error),
             Self::NothingBuilt(_) => Exit::NotFound,
             Self::Build(failed) if !failed.left.is_empty() => Exit::Mixed,
             Self::Build(failed) => of_build(&failed.source),
@@ -79,7 +80,8 @@ impl Error {
 
     fn hint(&self) -> Option<String> {
         match self {
-            Self::Settings(_) | Self::Location(_) | Self::NoBackend(_) | Self::Runtime(_) | Self::Fs(_) => None,
+            Self::Settings(_) | Self::Location(_) | Self::Runtime(_) | Self::Fs(_) => None,
+            Self::Store(error) => store_hint(error),
             Self::NoApp => Some("give it with `--app NAME`, or `app = \"NAME\"` in pannier.toml".to_owned()),
             Self::Build(failed) => failed.source.hint(),
             Self::Key(error) => key_hint(error),
@@ -133,6 +135,7 @@ fn of_source(error: &source::Error) -> Exit {
 
 fn of_interpreter(error: &interpreter::Error) -> Exit {
     match error {
+        interpreter::Error::Silent { source: process::Error::NotStarted { .. }, .. } => Exit::NotFound,
         interpreter::Error::Silent { .. } | interpreter::Error::Strange { .. } => Exit::Program,
         interpreter::Error::Version { .. } | interpreter::Error::Kind { .. } => Exit::Refused,
         interpreter::Error::Machine { .. } => Exit::Refused,
