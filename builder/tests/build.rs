@@ -54,12 +54,15 @@ fn two_builds_in_two_folders_give_the_same_tree_and_archive() {
 }
 
 #[test]
-fn a_build_delivers_the_signed_release_and_nothing_else() {
+fn a_build_resolves_ranges_and_delivers_the_signed_release_and_nothing_else() {
     let mut files = files();
-    files.insert("requirements.txt", "Django==5.2.7\nasgiref\nsqlparse\n".to_owned());
+    files.insert("requirements.txt", "-i https://elsewhere.example/simple\nDjango>=5.2,<5.3\n".to_owned());
     let site = Site::of(&files);
     let sink: Arc<dyn Sink> = site.sink.clone();
     let built = build(site.request(site::environment()), &sink).unwrap();
+    let said = site.said();
+    assert!(said.contains("has no hashes: resolved now") && said.contains("https://elsewhere.example"), "{said}");
+    assert_eq!(built.description.dependencies.len(), 3);
     let name = format!("mini-v1-{}", built.description.target);
     assert_eq!(std::fs::canonicalize(site.dir.path().join("out").join(&name)).unwrap(), built.folder);
     let list = |folder: &Path| {
@@ -157,26 +160,6 @@ fn groups_are_right(tree: &Tree) {
 }
 
 #[test]
-fn ranges_are_resolved_and_the_list_is_kept() {
-    let mut files = files();
-    files.insert("requirements.txt", "-i https://elsewhere.example/simple\nDjango>=5.2,<5.3\n".to_owned());
-    let site = Site::of(&files);
-    let build = site.tree().unwrap();
-    assert_eq!(build.tree().unwrap().description.dependencies.len(), 3);
-    let said = site.said();
-    assert!(said.contains("has no hashes: resolved now") && said.contains("https://elsewhere.example"), "{said}");
-}
-
-#[test]
-fn dependencies_are_read_from_pyproject_toml() {
-    let mut files = files();
-    files.remove("requirements.txt");
-    files.insert("pyproject.toml", "[project]\nname = \"mini\"\ndependencies = [\"Django==5.2.7\"]\n".to_owned());
-    let site = Site::of(&files);
-    assert_eq!(site.tree().unwrap().tree().unwrap().description.dependencies.len(), 3);
-}
-
-#[test]
 fn an_unmet_requirement_is_a_warning() {
     let mut files = files();
     files.insert("requirements.txt", site::REQUIREMENTS.lines().take(2).map(|line| format!("{line}\n")).collect());
@@ -227,8 +210,6 @@ fn settings_that_want_a_variable_say_which() {
     [build.env]
     MINI_SECRET = "only-for-the-build"
     "#);
-    files.insert("pannier.toml", "[build.env]\nMINI_SECRET = \"only-for-the-build\"\n".to_owned());
-    Site::of(&files).tree().unwrap();
 }
 
 #[test]
@@ -260,10 +241,11 @@ fn no_static_root_names_the_setting() {
 }
 
 #[test]
-fn a_static_root_outside_of_the_project_is_collected_with_a_warning() {
+fn placeholders_reach_the_settings_and_a_static_root_outside_of_the_project_is_a_warning() {
     let mut files = files();
-    let settings = files["mini/settings.py"].replace("BASE_DIR / 'staticfiles'", "'/var/www/pannier-test'");
-    files.insert("mini/settings.py", settings);
+    let settings = files["mini/settings.py"].replace("BASE_DIR / 'staticfiles'", "os.environ['MINI_STATIC']");
+    files.insert("mini/settings.py", format!("import os\n{settings}"));
+    files.insert("pannier.toml", "[build.env]\nMINI_STATIC = \"/var/www/pannier-test\"\n".to_owned());
     let site = Site::of(&files);
     let build = site.tree().unwrap();
     assert!(build.tree().unwrap().root.join("static/staticfiles.json").exists());
@@ -286,7 +268,7 @@ fn a_project_without_manage_py_leaves_nothing_behind() {
 }
 
 #[test]
-fn manage_py_may_lie_deeper_and_prepare_the_path() {
+fn manage_py_may_lie_deeper_and_prepare_the_path_and_pyproject_toml_list_the_dependencies() {
     let mut files = files();
     let manage = format!(
         "import sys\nfrom pathlib import Path\nsys.path.insert(0, str(Path(__file__).parent.parent / 'src'))\n{}",
@@ -300,9 +282,11 @@ fn manage_py_may_lie_deeper_and_prepare_the_path() {
     }
     files.remove("manage.py");
     files.insert("bin/manage.py", manage);
+    files.remove("requirements.txt");
+    files.insert("pyproject.toml", "[project]\nname = \"mini\"\ndependencies = [\"Django==5.2.7\"]\n".to_owned());
     let site = Site::of(&files);
     let build = site.tree().unwrap();
     let tree = build.tree().unwrap();
-    assert_eq!(tree.description.django.folder, "bin");
+    assert_eq!((tree.description.django.folder.as_str(), tree.description.dependencies.len()), ("bin", 3));
     assert_eq!(std::fs::read_link(tree.root.join("app/src/staticfiles")).unwrap(), Path::new("../../static"));
 }

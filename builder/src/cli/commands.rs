@@ -7,18 +7,19 @@ use pannier_builder::build::{self, Request};
 use pannier_builder::environment::Ambient;
 use pannier_builder::promote::{self, Order};
 use pannier_builder::publish::{self, Publication, STATEMENT_FILE};
+use pannier_builder::store::open_store;
 use pannier_builder::{keys, releases, settings};
 use pannier_shared::event::Sink;
 use pannier_shared::published::Published;
 use pannier_shared::signature::{SigningKey, Trust};
 use pannier_shared::store::Store;
+use pannier_shared::store::location::Location;
 use pannier_shared::sys::{clock, fs};
 use tokio::runtime::Runtime;
 
 use super::args::{Build, Command, Key, Keys, Place, Promote, Publish, Releases};
 use super::failure::Error;
 use super::output::Output;
-use super::store;
 
 /// What every command works with.
 pub struct Session {
@@ -97,7 +98,9 @@ impl Session {
     fn store(&self, place: &Place, runtime: &Runtime) -> Result<Box<dyn Store>, Error> {
         let configured = || Ok::<_, Error>(settings::load(Path::new("."))?.store);
         let location = place.store.clone().map_or_else(configured, |store| Ok(Some(store)))?;
-        store::open(&location.ok_or(Error::NoStore)?, &self.env, runtime)
+        let location: Location = location.ok_or(Error::NoStore)?.parse()?;
+        let variable = |name: &str| self.env.get(name).map(|value| value.to_string_lossy().into_owned());
+        Ok(runtime.block_on(open_store(&location, &variable))?)
     }
 }
 
