@@ -144,6 +144,9 @@ impl Failure {
             Error::Incomplete { .. } => {
                 Some(format!("look at it, move it away and fetch it again: `pannier-activator verify {app}`"))
             }
+            Error::Restart { .. } if !self.tried => {
+                Some("see to `restart` and `env_file` in the app's configuration".to_owned())
+            }
             Error::Restart { .. } | Error::Health { .. } => {
                 Some(format!("once it is mended: `pannier-activator activate {app} {} --even-if-bad`", self.version))
             }
@@ -335,12 +338,15 @@ fn back_to_old(run: &mut Activation) -> Result<(), Error> {
 fn start_new(run: &mut Activation) -> Result<Done, Error> {
     let Some(how) = &run.node.config.restart else { return Ok(Done::said("no restart command is configured")) };
     let said = how.command.join(" ");
-    run.restarted = true;
-    run.start(&run.version).map_err(|source| {
-        let error = Error::Restart { version: run.version.clone(), source: source.into() };
-        run.verdict = Some(one_line(&error));
-        error
-    })?;
+    match run.start(&run.version) {
+        Ok(()) => run.restarted = true,
+        Err(source) => {
+            run.restarted = source.had_begun();
+            let error = Error::Restart { version: run.version.clone(), source: source.into() };
+            run.verdict = run.restarted.then(|| one_line(&error));
+            return Err(error);
+        }
+    }
     Ok(Done::said(said))
 }
 
@@ -438,6 +444,16 @@ mod tests {
         let node = fixture.open().unwrap();
         assert_eq!(node.state.standing(&v("v2")), Some(Standing::Bad));
         assert_eq!(node.state.live().map(|live| live.confirmed), Some(true));
+    }
+
+    #[test]
+    fn a_restart_command_that_is_not_there_is_not_the_releases_fault() {
+        let mut fixture = fixture(&["v1"]);
+        fixture.config.restart.as_mut().unwrap().command = vec!["/nowhere/systemctl".to_owned()];
+        let failure = fixture.activate("v1").unwrap_err();
+        assert!(!failure.tried && failure.left.is_empty());
+        assert_eq!(fixture.open().unwrap().state.standing(&v("v1")), Some(Standing::Prepared));
+        assert_eq!(fixture.current(), None);
     }
 
     #[test]

@@ -28,12 +28,12 @@ pub enum Error {
         /// Why.
         source: layout::Error,
     },
-    /// Somebody else is at work.
-    #[error("`{app}` is being worked on")]
+    /// Somebody else is at work, or the lock file is not fit.
+    #[error("the lock of `{app}` cannot be taken")]
     Lock {
         /// The app.
         app: AppName,
-        /// By whom.
+        /// Who has it, or what is wrong with it.
         source: lock::Error,
     },
     /// Its state file is not fit.

@@ -1,16 +1,34 @@
-//! The program killed before every system call of an activation that changes anything: what serves is always one whole
-//! release, the next run heals the rest, and the processes that run are those of the release that `current` leads to.
+//! The program killed, or refused by the kernel, at every system call that changes anything: what serves is always one
+//! whole release, a failed run changes nothing, and the next run heals the rest.
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, reason = "tests play the operator")]
 
 mod support;
 
+use std::os::unix::process::ExitStatusExt;
 use std::process::Stdio;
 
 use support::World;
 
-/// The calls of the main thread that change something, and that start programs.
-const CALLS: &str =
-    "openat,write,rename,renameat,renameat2,symlink,symlinkat,unlink,unlinkat,fsync,fdatasync,clone,clone3,vfork";
+/// The calls that change something or start a program. strace counts each kind for itself, so each has a turn of its own.
+const CALLS: &[&str] = &[
+    "openat",
+    "write",
+    "rename",
+    "renameat2",
+    "symlink",
+    "unlink",
+    "unlinkat",
+    "rmdir",
+    "fsync",
+    "fdatasync",
+    "flock",
+    "ftruncate",
+    "clone3",
+    "clone",
+    "vfork",
+    "wait4",
+    "waitid",
+];
 
 /// Writes down what was started; v-bad does not start.
 const START: &str = r#"echo "$PANNIER_VERSION" > "$PANNIER_ROOT/shared/started"; test "$PANNIER_VERSION" != bad"#;
@@ -28,66 +46,152 @@ fn world() -> World {
     world
 }
 
-/// Runs a command under strace, killed before the n-th of [`CALLS`]; true if it was.
-fn killed(world: &World, arguments: &str, at: usize) -> bool {
-    let mut command = world.under(
-        "strace",
-        &[
-            "-qq",
-            "-o",
-            "/dev/null",
-            "-e",
-            &format!("trace={CALLS}"),
-            "-e",
-            &format!("inject={CALLS}:signal=SIGKILL:when={at}"),
-        ],
-        arguments,
-    );
+/// The calls that can fail for want of room or by a broken disk.
+const DISK_CALLS: &[&str] = &[
+    "openat",
+    "openat2",
+    "write",
+    "mkdir",
+    "mkdirat",
+    "rename",
+    "renameat2",
+    "symlink",
+    "symlinkat",
+    "unlink",
+    "rmdir",
+    "fsync",
+    "fdatasync",
+    "syncfs",
+];
+
+/// A command whose n-th call of a kind fails; `None` when it makes fewer.
+fn failed(world: &World, arguments: &str, call: &str, at: usize) -> Option<std::process::Output> {
+    let (log, trace) = (world.path("strace.log"), format!("trace={call}"));
+    let inject = format!("inject={call}:error=EIO:when={at}");
+    let mine = ["-qq", "-o", log.to_str().unwrap(), "-e", &trace, "-e", &inject];
+    let output = world.under("strace", &mine, arguments).output().unwrap();
+    std::fs::read_to_string(log).unwrap().contains("(INJECTED)").then_some(output)
+}
+
+/// Runs a command under strace, killed before its n-th call of a kind; true if it was.
+fn killed(world: &World, arguments: &str, call: &str, at: usize) -> bool {
+    let (trace, inject) = (format!("trace={call}"), format!("inject={call}:signal=SIGKILL:when={at}"));
+    let mut command = world.under("strace", &["-qq", "-o", "/dev/null", "-e", &trace, "-e", &inject], arguments);
     let status = command.stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap();
-    std::os::unix::process::ExitStatusExt::signal(&status) == Some(9)
+    status.signal() == Some(9)
 }
 
 fn started(world: &World) -> String {
     std::fs::read_to_string(world.root().join("shared/started")).unwrap().trim().to_owned()
 }
 
-/// Kills `activate VERSION` before its first call, its second, ... until it lives to its end.
-fn everywhere(world: &World, version: &str) -> usize {
-    for at in 1..1000 {
-        if !killed(world, &format!("activate polls {version} --even-if-bad"), at) {
-            return at - 1;
+/// Kills `activate VERSION` before its first call of each kind, its second, ... until it lives to its end; gives how
+/// often it was killed, and how often the new release stayed.
+fn everywhere(world: &World, version: &str) -> (usize, usize) {
+    let (mut kills, mut stayed) = (0, 0);
+    for call in CALLS {
+        for at in 1.. {
+            let lived = !killed(world, &format!("activate polls {version} --even-if-bad"), call, at);
+            stayed += usize::from(!lived && settled(world, &format!("{call} {at}")) == version);
+            world.ok("activate polls v1");
+            if lived {
+                break;
+            }
+            kills += 1;
         }
-        assert!(world.current().is_some(), "nothing serves after a kill at {at}");
-        world.ok("status polls");
-        // Any command that changes something heals first; this one has nothing to do.
-        world.ok("fetch polls v1");
-        let serving = world.current().unwrap();
-        assert_eq!(started(world), serving, "after a kill at {at}");
-        let status = world.ok("status polls");
-        assert!(
-            status.contains(&format!("serving   {serving} (healthy)")) && !status.contains("begun"),
-            "at {at}: {status}"
-        );
-        let left = support::names(&world.root().join(".pannier"));
-        assert!(!left.iter().any(|name| name.contains(".tmp-")), "at {at}: {left:?}");
-        assert_ne!(serving, "bad");
-        world.ok("activate polls v1");
     }
-    panic!("it never ended");
+    (kills, stayed)
+}
+
+/// Heals, and sees that one release serves, that it is the one that was started last, and that nothing is left over.
+fn settled(world: &World, at: &str) -> String {
+    assert!(world.current().is_some(), "nothing serves after a kill at {at}");
+    world.ok("status polls");
+    // Any command that changes something heals first; this one has nothing else to do.
+    world.ok("fetch polls v1");
+    let serving = world.current().unwrap();
+    assert_eq!(started(world), serving, "after a kill at {at}");
+    let status = world.ok("status polls");
+    assert!(
+        status.contains(&format!("serving   {serving} (healthy)")) && !status.contains("begun"),
+        "at {at}: {status}"
+    );
+    let left = support::names(&world.root().join(".pannier"));
+    assert!(!left.iter().any(|name| name.contains(".tmp-")), "at {at}: {left:?}");
+    serving
 }
 
 #[test]
 fn an_activation_killed_anywhere_leaves_one_release_serving_and_is_healed() {
     let world = world();
-    let kills = everywhere(&world, "v2");
-    assert!(kills > 30, "only {kills} kills");
-    assert_eq!((world.current().as_deref(), started(&world).as_str()), (Some("v2"), "v2"));
+    let (kills, stayed) = everywhere(&world, "v2");
+    assert!(kills > 50 && stayed > 0 && stayed < kills / 2, "{kills} kills, after {stayed} of them v2 served");
+}
+
+#[test]
+fn a_fetch_killed_anywhere_leaves_no_half_release_and_the_next_one_succeeds() {
+    const FETCH_CALLS: &[&str] = &["openat2", "mkdirat", "symlinkat", "syncfs", "mkdir", "chmod", "fchmodat"];
+    let world = world();
+    forget(&world, "v2");
+    let mut kills = 0;
+    for call in CALLS.iter().chain(FETCH_CALLS) {
+        for at in 1.. {
+            let lived = !killed(&world, "fetch polls v2", call, at);
+            assert_eq!(world.current().as_deref(), Some("v1"), "{call} {at}");
+            world.ok("fetch polls v2");
+            assert!(world.ok("verify polls v2").contains("is as it was signed"), "{call} {at}");
+            assert_eq!(world.laid()[1], Vec::<String>::new(), "{call} {at}");
+            forget(&world, "v2");
+            if lived {
+                break;
+            }
+            kills += 1;
+        }
+    }
+    assert!(kills > 60, "only {kills} kills");
 }
 
 #[test]
 fn an_undo_killed_anywhere_is_finished_by_the_next_run() {
     let world = world();
-    let kills = everywhere(&world, "bad");
-    assert!(kills > 40, "only {kills} kills");
-    assert_eq!((world.current().as_deref(), started(&world).as_str()), (Some("v1"), "v1"));
+    let (kills, stayed) = everywhere(&world, "bad");
+    assert!(kills > 60 && stayed == 0, "{kills} kills, after {stayed} of them the bad release served");
+}
+
+#[test]
+fn a_call_that_fails_anywhere_fails_the_run_cleanly_or_not_at_all() {
+    let world = World::new();
+    world.restart_by(START);
+    world.configure_without_health();
+    world.publish_good("v1");
+    world.publish_good("v2");
+    world.ok("activate polls v1");
+    for call in DISK_CALLS {
+        for at in 1.. {
+            let Some(output) = failed(&world, "activate polls v2", call, at) else {
+                forget(&world, "v2");
+                break;
+            };
+            let said = format!("{call} {at}: {}", String::from_utf8_lossy(&output.stderr));
+            let (serving, started) = (world.current().unwrap(), started(&world));
+            let expected = match output.status.code() {
+                Some(0) => "v2",
+                // The machine; or the configuration could not be read, or the restart command not be started.
+                Some(8 | 2 | 9) => "v1",
+                other => panic!("{other:?} by {said}"),
+            };
+            assert_eq!((serving.as_str(), started.as_str()), (expected, expected), "{said}");
+            let synced =
+                !call.contains("sync") || expected == "v1" || said.contains("the journal's last line is missing");
+            assert!(synced, "a sync that failed was taken for one that did not: {said}");
+            forget(&world, "v2");
+        }
+    }
+}
+
+/// Goes back to v1 and takes another release from the disk, so that it is fetched again.
+fn forget(world: &World, version: &str) {
+    world.ok("activate polls v1");
+    assert_eq!(world.laid()[1], Vec::<String>::new());
+    let _ = std::fs::remove_dir_all(world.root().join("releases").join(version));
 }

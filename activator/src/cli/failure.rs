@@ -202,7 +202,8 @@ fn of_activation(failure: &activate::Failure) -> Exit {
         activate::Error::NotHere(_) => Exit::NotFound,
         activate::Error::Bad { .. } => Exit::Refused,
         activate::Error::Incomplete { .. } => Exit::Verification,
-        activate::Error::Restart { .. } | activate::Error::Health { .. } => Exit::RolledBack,
+        activate::Error::Restart { .. } => Exit::Program,
+        activate::Error::Health { .. } => Exit::RolledBack,
         activate::Error::NoneBefore => Exit::Mixed,
         activate::Error::Fs(_) => Exit::Machine,
     }

@@ -42,6 +42,17 @@ pub enum Error {
     },
 }
 
+impl Error {
+    /// Whether the command began at all. If not, the processes are as they were, and what is at fault is the
+    /// configuration or the machine, not the release.
+    pub fn had_begun(&self) -> bool {
+        match self {
+            Error::Command(process::Error::NotStarted { .. }) | Error::Env(_) | Error::EnvLine { .. } => false,
+            Error::Command(process::Error::Failed { .. } | process::Error::TooSlow { .. }) => true,
+        }
+    }
+}
+
 /// How an app is started again.
 #[derive(Debug, Clone)]
 pub struct Restart {

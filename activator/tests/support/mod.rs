@@ -180,7 +180,7 @@ impl World {
     pub fn under(&self, other: &str, its_arguments: &[&str], arguments: &str) -> Command {
         let mut command = Command::new(other);
         command.args(its_arguments).arg(PROGRAM).args(arguments.split_whitespace());
-        command.env("PANNIER_CONFIG", self.path("activator.toml"));
+        command.env_clear().env("PATH", "/usr/bin:/bin").env("PANNIER_CONFIG", self.path("activator.toml"));
         command
     }
 

@@ -1,7 +1,7 @@
 //! Other programs: started here and nowhere else, always without a shell, always with a known environment.
 
 use std::ffi::OsStr;
-use std::fs::{File, OpenOptions};
+use std::fs::OpenOptions;
 use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
@@ -97,11 +97,12 @@ pub fn run(command: &mut Command, limit: Duration) -> Result<Printed, Error> {
 ///
 /// For commands that leave a program running behind them (a script that starts a server in the background): such a
 /// program keeps the streams open, so reading a pipe to its end would wait for the server to stop. The command leads a
-/// process group of its own, and all of the group is ended when the limit is over.
+/// process group of its own, and all of the group is ended when the limit is over. A log that cannot be made (the disk
+/// is full) is no reason not to run the command: then what it prints is lost.
 pub fn run_logged(command: &mut Command, limit: Duration, log: &Path) -> Result<(), Error> {
     let program = name_of(command);
     let not_started = |source| Error::NotStarted { program: program.clone(), source };
-    let (out, err) = log_streams(log).map_err(not_started)?;
+    let (out, err) = log_streams(log).unwrap_or_else(|_| (Stdio::null(), Stdio::null()));
     let mut child = command.stdout(out).stderr(err).process_group(0).spawn().map_err(not_started)?;
     match wait_group(&mut child, limit) {
         Some(status) if status.success() => Ok(()),
@@ -110,14 +111,14 @@ pub fn run_logged(command: &mut Command, limit: Duration, log: &Path) -> Result<
     }
 }
 
-fn log_streams(log: &Path) -> io::Result<(File, File)> {
+fn log_streams(log: &Path) -> io::Result<(Stdio, Stdio)> {
     match std::fs::remove_file(log) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
     let out = OpenOptions::new().append(true).create_new(true).mode(0o600).open(log)?;
     let err = out.try_clone()?;
-    Ok((out, err))
+    Ok((out.into(), err.into()))
 }
 
 /// The end of a log as text; nothing when it cannot be read, because it only adorns another error.
@@ -241,6 +242,12 @@ mod tests {
             clock::sleep(Duration::from_millis(10));
         }
         panic!("process {left} is still there");
+    }
+
+    #[test]
+    fn a_log_that_cannot_be_made_does_not_stop_the_command() {
+        let dir = tempfile::tempdir().unwrap();
+        run_logged(&mut sh("echo lost"), Duration::from_secs(10), &dir.path().join("none/log")).unwrap();
     }
 
     #[test]
