@@ -17,6 +17,7 @@ use pannier_shared::signature::{Trust, Verified};
 use pannier_shared::statement::Statement;
 use pannier_shared::steps::{self, Done, Step, Undo};
 use pannier_shared::store::Store;
+use pannier_shared::sys::dir::Dir;
 use pannier_shared::sys::{clock, fs};
 use tokio::runtime::Runtime;
 
@@ -316,7 +317,7 @@ fn unstage(run: &mut Bringing) -> Result<(), Error> {
 
 fn transfer(run: &mut Bringing) -> Result<Done, Error> {
     let Origin { store, runtime, .. } = run.origin;
-    let tree = fs::Dir::open(&run.tree())?;
+    let tree = Dir::open(&run.tree())?;
     let moved = transfer_step::transfer(store, runtime, &run.statement, &tree, &run.records(), run.sink)?;
     run.moved = Some(moved);
     Ok(Done::said(format!("{} requests", human::number(moved.requests))).moved(moved.bytes, moved.entries))
@@ -326,7 +327,7 @@ fn transfer(run: &mut Bringing) -> Result<Done, Error> {
 fn link(run: &mut Bringing) -> Result<Done, Error> {
     let Some(python) = &run.python else { return Ok(Done::said("it brings its own interpreter")) };
     let name = &run.statement.release.interpreter.link;
-    fs::Dir::open(&run.tree())?.create_symlink(&python.to_string_lossy(), name)?;
+    Dir::open(&run.tree())?.create_symlink(&python.to_string_lossy(), name)?;
     Ok(Done::said(format!("`{name}` leads to {}", python.display())))
 }
 

@@ -65,12 +65,8 @@ fn killed_anywhere_current_stays_and_the_next_run_succeeds() {
 
 /// Takes v2 off the node, as a node that never had it.
 fn forget_v2(world: &World) {
-    let fresh = world.path("fresh");
-    if !fresh.exists() {
-        let _ = std::fs::remove_dir_all(world.root().join("releases/v2"));
-        let state = world.root().join(".pannier");
-        let _ = std::fs::remove_dir_all(state.join("toc/v2"));
-    }
+    let _ = std::fs::remove_dir_all(world.root().join("releases/v2"));
+    let _ = std::fs::remove_dir_all(world.root().join(".pannier/toc/v2"));
     let state = world.root().join(".pannier/state.json");
     let text = std::fs::read_to_string(&state).unwrap();
     let mut json: serde_json::Value = serde_json::from_str(&text).unwrap();

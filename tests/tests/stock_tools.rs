@@ -6,7 +6,7 @@ use std::process::Command;
 
 use pannier_activator::steps::fetch::transfer;
 use pannier_shared::event::Silent;
-use pannier_shared::sys::fs::Dir;
+use pannier_shared::sys::dir::Dir;
 use pannier_tests::{World, listing, runtime, said};
 
 fn sh(folder: &Path, script: &str) -> String {

@@ -20,6 +20,7 @@ use pannier_shared::event::{Amount, Event, Sink};
 use pannier_shared::keys;
 use pannier_shared::statement::Statement;
 use pannier_shared::store::{self, Key, MAX_RANGE, Store};
+use pannier_shared::sys::dir::Dir;
 use pannier_shared::sys::fs;
 use tokio::runtime::Runtime;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -94,7 +95,7 @@ pub fn transfer(
     store: &dyn Store,
     runtime: &Runtime,
     statement: &Statement,
-    staging: &fs::Dir,
+    staging: &Dir,
     toc_dir: &Path,
     sink: &dyn Sink,
 ) -> Result<Transferred, Error> {

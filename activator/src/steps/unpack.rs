@@ -13,7 +13,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use pannier_shared::archive::read::{self, Body, Contents, Frame};
 use pannier_shared::archive::toc::FileRow;
 use pannier_shared::digest::{self, Digest};
-use pannier_shared::sys::fs::{self, Dir, Tail};
+use pannier_shared::sys::dir::Dir;
+use pannier_shared::sys::fs::{self, Tail};
 
 /// A file whose content is not what its row says.
 #[derive(Debug, thiserror::Error)]

@@ -5,11 +5,11 @@
 
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::fd::{AsFd, OwnedFd};
+
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, Mode, OFlags, RenameFlags, ResolveFlags};
+use rustix::fs::{CWD, RenameFlags};
 
 /// A file-system call that failed.
 #[derive(Debug, thiserror::Error)]
@@ -349,82 +349,6 @@ pub fn random_name() -> String {
     hex::encode(bytes)
 }
 
-/// An open directory below which files are made: no path given to it can leave it, and no symlink is ever followed
-/// (`openat2` with RESOLVE_BENEATH and RESOLVE_NO_SYMLINKS, O_EXCL and O_NOFOLLOW), whatever else happens on the disk.
-#[derive(Debug)]
-pub struct Dir {
-    handle: OwnedFd,
-    path: PathBuf,
-}
-
-impl Dir {
-    /// Opens an existing directory.
-    pub fn open(path: &Path) -> Result<Self> {
-        let flags = OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::RDONLY;
-        let handle = rustix::fs::open(path, flags, Mode::empty());
-        let handle = handle.map_err(|errno| failed("open the folder", path)(errno.into()))?;
-        Ok(Self { handle, path: path.to_owned() })
-    }
-
-    /// Its path, for messages.
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// Makes a new file below it with exactly this mode, whatever the umask.
-    pub fn create(&self, relative: &str, mode: u32) -> Result<File> {
-        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let file = File::from(self.open_beneath(relative, flags, Mode::from_raw_mode(mode))?);
-        rustix::fs::fchmod(&file, Mode::from_raw_mode(mode))
-            .map_err(|e| self.failed("set the mode of", relative, e))?;
-        Ok(file)
-    }
-
-    /// Opens a regular file below it for reading.
-    pub fn open_file(&self, relative: &str) -> Result<File> {
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
-        Ok(File::from(self.open_beneath(relative, flags, Mode::empty())?))
-    }
-
-    /// Makes a new directory below it, mode 0755 whatever the umask.
-    pub fn create_dir(&self, relative: &str) -> Result<()> {
-        let (above, name) = split(relative);
-        let within = self.dir_beneath(above)?;
-        let mode = Mode::from_raw_mode(0o755);
-        let made = rustix::fs::mkdirat(&within, name, mode);
-        made.map_err(|errno| self.failed("create the folder", relative, errno))?;
-        let made = rustix::fs::chmodat(&within, name, mode, rustix::fs::AtFlags::empty());
-        made.map_err(|errno| self.failed("set the mode of", relative, errno))
-    }
-
-    /// Makes a new symlink below it.
-    pub fn create_symlink(&self, target: &str, relative: &str) -> Result<()> {
-        let (above, name) = split(relative);
-        let within = self.dir_beneath(above)?;
-        let made = rustix::fs::symlinkat(target, &within, name);
-        made.map_err(|errno| self.failed("make the link", relative, errno))
-    }
-
-    fn dir_beneath(&self, relative: &str) -> Result<OwnedFd> {
-        let relative = if relative.is_empty() { "." } else { relative };
-        self.open_beneath(relative, OFlags::DIRECTORY | OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
-    }
-
-    fn open_beneath(&self, relative: &str, flags: OFlags, mode: Mode) -> Result<OwnedFd> {
-        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-        let opened = rustix::fs::openat2(self.handle.as_fd(), relative, flags, mode, resolve);
-        opened.map_err(|errno| self.failed("open", relative, errno))
-    }
-
-    fn failed(&self, op: &'static str, relative: &str, errno: rustix::io::Errno) -> Error {
-        failed(op, &self.path.join(relative))(errno.into())
-    }
-}
-
-fn split(relative: &str) -> (&str, &str) {
-    relative.rsplit_once('/').unwrap_or(("", relative))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -493,30 +417,5 @@ mod tests {
         staged(b"three").commit_over(&to).unwrap();
         assert_eq!(read(&to, 10).unwrap(), b"three");
         assert_eq!(list(dir.path()).unwrap(), ["f"]);
-    }
-
-    #[test]
-    fn nothing_leaves_a_dir_handle() {
-        let outside = tempfile::tempdir().unwrap();
-        let inside = tempfile::tempdir().unwrap();
-        symlink(outside.path(), &inside.path().join("out")).unwrap();
-        let dir = Dir::open(inside.path()).unwrap();
-        for path in ["../x", "out/x", "/tmp/pannier-escape", "a/../../x"] {
-            assert!(dir.create(path, 0o644).is_err(), "{path}");
-            assert!(dir.create_dir(path).is_err(), "{path}");
-            assert!(dir.create_symlink("t", path).is_err(), "{path}");
-        }
-        assert!(dir.create("out", 0o644).is_err());
-        assert!(list(outside.path()).unwrap().is_empty());
-    }
-
-    #[test]
-    fn modes_do_not_depend_on_the_umask() {
-        let root = tempfile::tempdir().unwrap();
-        let dir = Dir::open(root.path()).unwrap();
-        dir.create_dir("d").unwrap();
-        dir.create("d/f", 0o755).unwrap();
-        assert_eq!(stat(&root.path().join("d/f")).unwrap().permissions().mode() & 0o7777, 0o755);
-        assert_eq!(stat(&root.path().join("d")).unwrap().permissions().mode() & 0o7777, 0o755);
     }
 }

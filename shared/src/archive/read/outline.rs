@@ -1,104 +1,16 @@
-//! Reading: from a signed statement to proven bytes, link by link. Nothing here fetches or writes; callers bring the
-//! bytes of the ranges they are told, and get back only what was proven.
-//!
-//! ```text
-//! Artifact (signed) -> tail_range  -> Outline::open(tail)       root and footer are proven
-//!                      tables_range -> Outline::tables(bytes)    each table is proven; the tree passes the policy
-//!                      Contents    -> Contents::open_frame(..)   a frame is proven, decoded, its headers compared
-//! ```
-//!
-//! Every byte of an artifact is accounted for: frames lie without gaps from byte 0, tables behind them, then the root,
-//! then the footer at the end of the file.
+//! The first links of the chain: where root and tables lie, and that they are what was signed.
 
 use std::ops::Range;
 
-use super::frame::{self, MAX_FRAME};
-use super::layout::{self, BadCut, Piece};
-use super::policy::{self, Refused};
-use super::toc::{self, FileRow, FrameRow, Group, LinkRow, Root, Table};
-use super::{COMPLETE, COMPLETE_TEXT, footer};
+use super::super::frame::MAX_FRAME;
+use super::super::layout::{self, Piece};
+use super::super::policy;
+use super::super::toc::{self, FrameRow, Group, Root, Table};
+use super::super::{COMPLETE, COMPLETE_TEXT, footer};
+use super::contents::{Contents, Frame};
+use super::{Error, Result};
 use crate::digest::Digest;
 use crate::statement::Artifact;
-
-/// What is wrong with an archive, and where.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The statement describes no possible archive.
-    #[error("the statement describes an impossible archive: {0}")]
-    Statement(&'static str),
-    /// The caller brought another number of bytes than asked for.
-    #[error("expected {expected} bytes of the {part}, found {found}")]
-    Short {
-        /// Which part.
-        part: &'static str,
-        /// How many it should have.
-        expected: u64,
-        /// How many came.
-        found: u64,
-    },
-    /// The footer's bytes are wrong.
-    #[error("the footer is damaged")]
-    Footer,
-    /// The 8 bytes in front of the root or a table are wrong.
-    #[error("the frame header in front of the {part} is damaged")]
-    Skippable {
-        /// Which part.
-        part: String,
-    },
-    /// A digest is wrong.
-    #[error("the {part} is damaged: expected sha256 {expected}, found {found}")]
-    Digest {
-        /// Which part.
-        part: String,
-        /// From the part above it in the chain.
-        expected: Digest,
-        /// Of the bytes that came.
-        found: Digest,
-    },
-    /// A table was proven but cannot be read.
-    #[error("the {part} cannot be read")]
-    Table {
-        /// Which part.
-        part: String,
-        /// Why.
-        #[source]
-        source: toc::Error,
-    },
-    /// The tables contradict each other or the statement.
-    #[error("the table of contents contradicts itself: {0}")]
-    Contradiction(String),
-    /// The frames of a group do not fit its entries.
-    #[error("the table of group `{group}` contradicts itself")]
-    Cut {
-        /// Which group.
-        group: String,
-        /// Why.
-        #[source]
-        source: BadCut,
-    },
-    /// The tree holds something a release may not hold.
-    #[error(transparent)]
-    Refused(#[from] Refused),
-    /// A frame was proven but cannot be decoded.
-    #[error("{part} cannot be decoded")]
-    Frame {
-        /// Which frame.
-        part: String,
-        /// Why.
-        #[source]
-        source: frame::Error,
-    },
-    /// The tar stream is not the one the table describes.
-    #[error("{part} does not hold what the table of contents says: the header or padding of `{path}` differs")]
-    Stream {
-        /// Which frame.
-        part: String,
-        /// The entry it is about.
-        path: String,
-    },
-}
-
-type Result<T> = std::result::Result<T, Error>;
 
 /// The bytes that hold root and footer: from the skippable header before the root to the end of the file.
 pub fn tail_range(artifact: &Artifact) -> Result<Range<u64>> {
@@ -276,149 +188,7 @@ fn place_frames(
     }
 }
 
-/// A whole, proven table of contents: the tree and the frames that hold it.
-#[derive(Debug, Clone)]
-pub struct Contents {
-    outline: Outline,
-    tables: Vec<Table>,
-    frames: Vec<Frame>,
-}
-
-/// One data frame: where it lies and what it holds.
-#[derive(Debug, Clone)]
-pub struct Frame {
-    /// Index of its group.
-    pub group: usize,
-    /// Its number in the archive, from 0.
-    pub number: usize,
-    /// Its bytes in the archive.
-    pub range: Range<u64>,
-    /// Its decompressed length.
-    pub plain: u64,
-    sha256: Digest,
-    pieces: Vec<Piece>,
-}
-
-/// A part of a file's content, proven.
-#[derive(Debug, Clone, Copy)]
-pub struct Body<'a> {
-    /// The file it belongs to.
-    pub file: &'a FileRow,
-    /// Its first byte within the file.
-    pub offset: u64,
-    /// The bytes.
-    pub bytes: &'a [u8],
-}
-
-impl Contents {
-    /// The proven root it was read from.
-    pub fn outline(&self) -> &Outline {
-        &self.outline
-    }
-
-    /// All folders, each after the one it lies in.
-    pub fn folders(&self) -> impl Iterator<Item = &str> {
-        self.tables.iter().flat_map(|table| &table.folders).map(String::as_str)
-    }
-
-    /// All regular files in archive order.
-    pub fn files(&self) -> impl Iterator<Item = &FileRow> {
-        self.tables.iter().flat_map(|table| &table.files)
-    }
-
-    /// All symlinks.
-    pub fn links(&self) -> impl Iterator<Item = &LinkRow> {
-        self.tables.iter().flat_map(|table| &table.links)
-    }
-
-    /// All frames in archive order, without gaps.
-    pub fn frames(&self) -> &[Frame] {
-        &self.frames
-    }
-
-    /// Proves a frame's bytes, decodes them, and compares every header and padding with the tables.
-    pub fn open_frame(&self, frame: &Frame, compressed: &[u8]) -> Result<OpenFrame<'_>> {
-        let part = || self.name_frame(frame);
-        prove(compressed, &frame.sha256, part)?;
-        let plain = frame::decode(compressed, frame.plain).map_err(|source| Error::Frame { part: part(), source })?;
-        let table = &self.tables[frame.group];
-        let mut at = 0;
-        let mut bodies = Vec::new();
-        for piece in &frame.pieces {
-            let (length, fixed) = expected(table, piece);
-            let bytes = &plain[at..at + length];
-            match piece {
-                Piece::Body { file, offset, .. } => bodies.push((*file, *offset, at..at + length)),
-                _ if !fixed_matches(&fixed, bytes) => return Err(self.stream_error(frame, piece, &bodies)),
-                _ => {}
-            }
-            at += length;
-        }
-        let empty = frame.pieces.iter().filter_map(|piece| empty_file(table, piece)).collect();
-        Ok(OpenFrame { table, plain, bodies, empty })
-    }
-
-    fn name_frame(&self, frame: &Frame) -> String {
-        format!("frame {} (group `{}`)", frame.number, name(&self.outline.root.groups[frame.group].group()))
-    }
-
-    fn stream_error(&self, frame: &Frame, piece: &Piece, bodies: &[(usize, u64, Range<usize>)]) -> Error {
-        let table = &self.tables[frame.group];
-        let path = match piece {
-            Piece::Header(layout::Row::Folder(at)) => table.folders[*at].clone(),
-            Piece::Header(layout::Row::File(at)) => table.files[*at].path.clone(),
-            Piece::Header(layout::Row::Link(at)) => table.links[*at].path.clone(),
-            _ => bodies.last().map_or_else(String::new, |(file, ..)| table.files[*file].path.clone()),
-        };
-        Error::Stream { part: self.name_frame(frame), path }
-    }
-}
-
-/// A proven and decoded frame.
-#[derive(Debug)]
-pub struct OpenFrame<'a> {
-    table: &'a Table,
-    plain: Vec<u8>,
-    bodies: Vec<(usize, u64, Range<usize>)>,
-    empty: Vec<usize>,
-}
-
-impl OpenFrame<'_> {
-    /// The parts of files in it, in order; an empty file is one part of no bytes.
-    pub fn bodies(&self) -> impl Iterator<Item = Body<'_>> {
-        let empty = self.empty.iter().map(|file| Body { file: &self.table.files[*file], offset: 0, bytes: &[] });
-        let bodies = self.bodies.iter().map(|(file, offset, range)| Body {
-            file: &self.table.files[*file],
-            offset: *offset,
-            bytes: &self.plain[range.clone()],
-        });
-        empty.chain(bodies)
-    }
-}
-
-fn empty_file(table: &Table, piece: &Piece) -> Option<usize> {
-    match piece {
-        Piece::Header(layout::Row::File(at)) if table.files[*at].size == 0 => Some(*at),
-        _ => None,
-    }
-}
-
-/// How long a piece is, and its bytes where they are fixed; zeros are not spelled out.
-fn expected(table: &Table, piece: &Piece) -> (usize, Vec<u8>) {
-    match piece {
-        Piece::Header(row) => {
-            let bytes = row.header(table).encode();
-            (bytes.len(), bytes)
-        }
-        Piece::Body { length, .. } | Piece::Zeros(length) => (*length as usize, Vec::new()),
-    }
-}
-
-fn fixed_matches(fixed: &[u8], bytes: &[u8]) -> bool {
-    if fixed.is_empty() { bytes.iter().all(|byte| *byte == 0) } else { fixed == bytes }
-}
-
-fn name(group: &Group) -> String {
+pub(super) fn name(group: &Group) -> String {
     let class = format!("{:?}", group.class).to_lowercase();
     if group.name.is_empty() { class } else { format!("{class} {}", group.name) }
 }
@@ -436,7 +206,7 @@ fn skip_header(bytes: &[u8], part: impl Fn() -> String) -> Result<&[u8]> {
     if header == footer::skippable_header(length) { Ok(content) } else { Err(damaged()) }
 }
 
-fn prove(bytes: &[u8], expected: &Digest, part: impl Fn() -> String) -> Result<()> {
+pub(super) fn prove(bytes: &[u8], expected: &Digest, part: impl Fn() -> String) -> Result<()> {
     let found = Digest::of(bytes);
     if found == *expected { Ok(()) } else { Err(Error::Digest { part: part(), expected: *expected, found }) }
 }
