@@ -91,12 +91,12 @@ impl Sums {
 
 /// The algorithms a request asks for: those it gives, announces as a trailer or names; else S3's own choice.
 pub(crate) fn wanted(given: &Sums, named: Option<&str>, headers: &HeaderMap) -> ChecksumHasher {
-    let trailer = headers.get("x-amz-trailer").and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let trailer = trailer.trim().strip_prefix("x-amz-checksum-").map(str::to_uppercase);
+    let header = |name| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
+    let trailer = header("x-amz-trailer").and_then(|name| name.strip_prefix("x-amz-checksum-")).map(str::to_uppercase);
     let mut given = given.clone();
     let mut names: Vec<&str> =
         given.each().into_iter().filter(|(_, sum)| sum.is_some()).map(|(name, _)| name).collect();
-    names.extend(named);
+    names.extend(named.or_else(|| header("x-amz-sdk-checksum-algorithm")));
     names.extend(trailer.as_deref());
     if names.is_empty() {
         names.push("CRC64NVME");
