@@ -6,11 +6,11 @@
 //! `checksum_algorithm` is always given: left to the SDK, uploads come in `aws-chunked` pieces with a trailing
 //! CRC32, which several S3 servers refuse.
 
+mod attempt;
+
 use std::ops::Range;
 use std::path::Path;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::SystemTime;
 
 use async_trait::async_trait;
@@ -19,25 +19,23 @@ use aws_config::{BehaviorVersion, Region};
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::config::{Config, Credentials, SharedHttpClient};
-use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
-use aws_sdk_s3::operation::get_object::GetObjectOutput;
 use aws_sdk_s3::operation::list_objects_v2::ListObjectsV2Output;
 use aws_sdk_s3::operation::put_object::builders::PutObjectFluentBuilder;
 use aws_sdk_s3::primitives::{ByteStream, SdkBody};
 use aws_sdk_s3::types::ChecksumAlgorithm;
 use aws_smithy_http_client::tls;
-use bytes::{Bytes, BytesMut};
-use futures_util::Stream;
-use http_body::{Body, Frame, SizeHint};
+use bytes::Bytes;
 use pannier_shared::digest::Digest;
 use pannier_shared::store::credentials::Source;
 use pannier_shared::store::reading::{self, Part};
 use pannier_shared::store::s3::S3Options;
 use pannier_shared::store::s3::place::{MARK, Place, Refusal};
-use pannier_shared::store::upload::{Unsendable, Upload};
+use pannier_shared::store::upload::Upload;
 use pannier_shared::store::wire::{self, Patience, Retry, Sent};
 use pannier_shared::store::{Condition, Error, Etag, Key, MAX_FILE, Meta, Object, Result, Store, check_range, names};
 use pannier_shared::sys::fs;
+
+use attempt::{Attempt, Failure, FileBody, body, failure};
 
 /// A store in a bucket, through the AWS SDK.
 #[derive(Debug)]
@@ -289,76 +287,6 @@ impl Store for AwsStore {
     }
 }
 
-type Attempt<T> = std::result::Result<T, Failure>;
-
-/// How one attempt failed.
-enum Failure {
-    /// S3 said no.
-    Refused(Refusal),
-    /// Nothing was sent: for want of credentials, as a rule.
-    NotSent(String),
-    /// The connection, or the waiting.
-    Passing(String),
-    /// The answer is not one.
-    Wrong(String),
-    /// The file to upload.
-    File(Error),
-}
-
-fn failure<E: ProvideErrorMetadata + std::error::Error + 'static>(error: SdkError<E>) -> Failure {
-    match &error {
-        SdkError::ConstructionFailure(_) => Failure::NotSent(causes(&error)),
-        SdkError::ServiceError(refused) => {
-            let text = |text: Option<&str>| text.unwrap_or_default().to_owned();
-            Failure::Refused(Refusal {
-                status: refused.raw().status().as_u16(),
-                code: text(refused.err().code()),
-                message: text(refused.err().message()),
-                region: refused.raw().headers().get("x-amz-bucket-region").map(str::to_owned),
-            })
-        }
-        SdkError::DispatchFailure(failed) if failed.is_user() => Failure::NotSent(causes(&error)),
-        SdkError::DispatchFailure(failed) if failed.is_timeout() => {
-            Failure::Passing(format!("gave no answer: {}", causes(&error)))
-        }
-        SdkError::DispatchFailure(failed) if failed.is_io() => {
-            Failure::Passing(format!("cannot be reached: {}", causes(&error)))
-        }
-        _ => Failure::Passing(format!("broke the connection: {}", causes(&error))),
-    }
-}
-
-/// The last two causes of an error: the ones above only say that there was one.
-fn causes(error: &dyn std::error::Error) -> String {
-    let chain: Vec<String> =
-        std::iter::successors(Some(error), |error| error.source()).map(|e| e.to_string()).collect();
-    chain[chain.len().saturating_sub(2)..].join(": ")
-}
-
-/// A body of at most `limit` bytes.
-async fn body(got: GetObjectOutput, limit: u64, patience: &Patience) -> Attempt<Bytes> {
-    let too_long = || Failure::Wrong(format!("it has more than the {limit} bytes that are expected"));
-    let length = got.content_length.and_then(|length| u64::try_from(length).ok()).unwrap_or_default();
-    if length > limit {
-        return Err(too_long());
-    }
-    let mut stream = got.body;
-    let mut bytes = BytesMut::with_capacity(length as usize);
-    loop {
-        match tokio::time::timeout(patience.stall, stream.next()).await {
-            Ok(Some(Ok(piece))) => bytes.extend_from_slice(&piece),
-            Ok(Some(Err(error))) => return Err(Failure::Passing(format!("broke the connection: {}", causes(&error)))),
-            Ok(None) => return Ok(bytes.freeze()),
-            Err(_) => {
-                return Err(Failure::Passing(format!("stopped sending for {} s", patience.stall.as_secs_f32())));
-            }
-        }
-        if bytes.len() as u64 > limit {
-            return Err(too_long());
-        }
-    }
-}
-
 fn http_client() -> SharedHttpClient {
     let ring = tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring);
     aws_smithy_http_client::Builder::new().tls_provider(ring).build_https()
@@ -366,39 +294,4 @@ fn http_client() -> SharedHttpClient {
 
 fn timeouts(patience: &Patience) -> aws_config::timeout::TimeoutConfigBuilder {
     TimeoutConfig::builder().connect_timeout(patience.connect)
-}
-
-/// A file as the SDK wants it: a body of known length.
-struct FileBody {
-    pieces: Pin<Box<dyn Stream<Item = std::result::Result<Bytes, Unsendable>> + Send + Sync>>,
-    left: u64,
-    sent: Arc<Sent>,
-}
-
-impl FileBody {
-    fn of(upload: &Upload, sent: &Arc<Sent>) -> Self {
-        Self { pieces: Box::pin(upload.stream()), left: upload.size(), sent: Arc::clone(sent) }
-    }
-}
-
-impl Body for FileBody {
-    type Data = Bytes;
-    type Error = Unsendable;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<std::result::Result<Frame<Bytes>, Unsendable>>> {
-        let piece = std::task::ready!(self.pieces.as_mut().poll_next(cx));
-        Poll::Ready(piece.map(|piece| {
-            let piece = piece?;
-            self.sent.add(piece.len());
-            self.left = self.left.saturating_sub(piece.len() as u64);
-            Ok(Frame::data(piece))
-        }))
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.left)
-    }
 }

@@ -1,0 +1,117 @@
+//! How one call of the SDK ended, and the bodies it takes and gives.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_s3::operation::get_object::GetObjectOutput;
+use bytes::{Bytes, BytesMut};
+use futures_util::Stream;
+use http_body::{Body, Frame, SizeHint};
+use pannier_shared::store::Error;
+use pannier_shared::store::s3::place::Refusal;
+use pannier_shared::store::upload::{Unsendable, Upload};
+use pannier_shared::store::wire::{Patience, Sent};
+
+pub(super) type Attempt<T> = Result<T, Failure>;
+
+/// How one attempt failed.
+pub(super) enum Failure {
+    /// S3 said no.
+    Refused(Refusal),
+    /// Nothing was sent: for want of credentials, as a rule.
+    NotSent(String),
+    /// The connection, or the waiting.
+    Passing(String),
+    /// The answer is not one.
+    Wrong(String),
+    /// The file to upload.
+    File(Error),
+}
+
+pub(super) fn failure<E: ProvideErrorMetadata + std::error::Error + 'static>(error: SdkError<E>) -> Failure {
+    match &error {
+        SdkError::ConstructionFailure(_) => Failure::NotSent(causes(&error)),
+        SdkError::ServiceError(refused) => {
+            let text = |text: Option<&str>| text.unwrap_or_default().to_owned();
+            Failure::Refused(Refusal {
+                status: refused.raw().status().as_u16(),
+                code: text(refused.err().code()),
+                message: text(refused.err().message()),
+                region: refused.raw().headers().get("x-amz-bucket-region").map(str::to_owned),
+            })
+        }
+        SdkError::DispatchFailure(failed) if failed.is_user() => Failure::NotSent(causes(&error)),
+        SdkError::DispatchFailure(failed) if failed.is_timeout() => {
+            Failure::Passing(format!("gave no answer: {}", causes(&error)))
+        }
+        SdkError::DispatchFailure(failed) if failed.is_io() => {
+            Failure::Passing(format!("cannot be reached: {}", causes(&error)))
+        }
+        _ => Failure::Passing(format!("broke the connection: {}", causes(&error))),
+    }
+}
+
+/// The last two causes of an error: the ones above only say that there was one.
+fn causes(error: &dyn std::error::Error) -> String {
+    let chain: Vec<String> =
+        std::iter::successors(Some(error), |error| error.source()).map(|e| e.to_string()).collect();
+    chain[chain.len().saturating_sub(2)..].join(": ")
+}
+
+/// A body of at most `limit` bytes.
+pub(super) async fn body(got: GetObjectOutput, limit: u64, patience: &Patience) -> Attempt<Bytes> {
+    let too_long = || Failure::Wrong(format!("it has more than the {limit} bytes that are expected"));
+    let length = got.content_length.and_then(|length| u64::try_from(length).ok()).unwrap_or_default();
+    if length > limit {
+        return Err(too_long());
+    }
+    let mut stream = got.body;
+    let mut bytes = BytesMut::with_capacity(length as usize);
+    loop {
+        match tokio::time::timeout(patience.stall, stream.next()).await {
+            Ok(Some(Ok(piece))) => bytes.extend_from_slice(&piece),
+            Ok(Some(Err(error))) => return Err(Failure::Passing(format!("broke the connection: {}", causes(&error)))),
+            Ok(None) => return Ok(bytes.freeze()),
+            Err(_) => {
+                return Err(Failure::Passing(format!("stopped sending for {} s", patience.stall.as_secs_f32())));
+            }
+        }
+        if bytes.len() as u64 > limit {
+            return Err(too_long());
+        }
+    }
+}
+
+/// A file as the SDK wants it: a body of known length.
+pub(super) struct FileBody {
+    pieces: Pin<Box<dyn Stream<Item = Result<Bytes, Unsendable>> + Send + Sync>>,
+    left: u64,
+    sent: Arc<Sent>,
+}
+
+impl FileBody {
+    pub(super) fn of(upload: &Upload, sent: &Arc<Sent>) -> Self {
+        Self { pieces: Box::pin(upload.stream()), left: upload.size(), sent: Arc::clone(sent) }
+    }
+}
+
+impl Body for FileBody {
+    type Data = Bytes;
+    type Error = Unsendable;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Unsendable>>> {
+        let piece = std::task::ready!(self.pieces.as_mut().poll_next(cx));
+        Poll::Ready(piece.map(|piece| {
+            let piece = piece?;
+            self.sent.add(piece.len());
+            self.left = self.left.saturating_sub(piece.len() as u64);
+            Ok(Frame::data(piece))
+        }))
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.left)
+    }
+}
