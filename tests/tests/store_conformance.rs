@@ -1,6 +1,8 @@
 //! Every remote store passes the conformance suite. (The directory's is beside its code.)
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::disallowed_methods, reason = "a test may do as it likes")]
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::path::Path;
 
 use bytes::Bytes;
@@ -82,6 +84,48 @@ async fn both_clients_see_the_same_objects() {
     assert_eq!(small.get(&key, 9).await.unwrap().etag, etag);
     let etag = small.put(&key, Bytes::from("two"), Condition::Unchanged(etag)).await.unwrap();
     assert_eq!(aws.get_range(&key, 0..3, Some(&etag)).await.unwrap(), "two");
+}
+
+/// The same promises in front of moto, an S3 server by other hands: what passes here is not only our own reading of S3.
+/// `scripts/moto` starts it and says its address. Where moto differs from S3, as far as these tests could notice:
+///
+/// * any keys, and any signature, are good: wrong keys are tried on our own server only;
+/// * a wrong SHA-256 of an upload is not noticed: our own check while sending must be enough;
+/// * it never answers 409: conflicts are tried on our own server only.
+async fn conforms_with_moto(open: impl AsyncFn(String, &str) -> Box<dyn Store>, bucket: &str) {
+    let Ok(url) = std::env::var("PANNIER_MOTO_URL") else {
+        // Written past the harness, which would keep it to itself.
+        let said = "SKIPPED, as `PANNIER_MOTO_URL` is not set: `scripts/moto` starts the server and says its address\n";
+        std::io::stderr().write_all(said.as_bytes()).unwrap();
+        return;
+    };
+    let missing = open(url.clone(), &format!("s3://{bucket}-missing")).await;
+    let error = missing.head(&"a".parse().unwrap()).await.unwrap_err();
+    assert!(matches!(error, Error::Unavailable { .. }), "{error}");
+    make_bucket(&url, bucket);
+    conformance::all(&*open(url, &format!("s3://{bucket}/some/where")).await).await;
+}
+
+/// The stores make no buckets; moto takes this without a signature.
+fn make_bucket(url: &str, bucket: &str) {
+    let address = url.strip_prefix("http://").unwrap();
+    let mut stream = TcpStream::connect(address).unwrap();
+    write!(stream, "PUT /{bucket} HTTP/1.1\r\nhost: {address}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+        .unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    // From an earlier run, it may be there already.
+    assert!(answer.starts_with("HTTP/1.1 200") || answer.contains("BucketAlready"), "{answer}");
+}
+
+#[tokio::test]
+async fn the_small_s3_client_conforms_with_moto() {
+    conforms_with_moto(small_client, "small-client").await;
+}
+
+#[tokio::test]
+async fn the_aws_sdk_conforms_with_moto() {
+    conforms_with_moto(aws_sdk, "aws-sdk").await;
 }
 
 #[tokio::test]
