@@ -44,7 +44,7 @@ pub const TABLE: &[Step<Build, Error>] = &[
     Step { name: "interpreter", does: "ask the interpreter what it is", run: find_interpreter, undo: IN_WORK },
     Step { name: "tools", does: "find uv and pip", run: find_tools, undo: Undo::Nothing("the cache of tools is kept") },
     Step { name: "wheels", does: "fetch the dependencies as wheels", run: fetch_wheels, undo: IN_WORK },
-    Step { name: "venv", does: "install them into an environment", run: make_venv, undo: IN_WORK },
+    Step { name: "venv", does: "install the dependencies into an environment", run: make_venv, undo: IN_WORK },
     Step { name: "bytecode", does: "compile Python files", run: compile, undo: IN_WORK },
     Step { name: "django", does: "ask Django about the project", run: ask_django, undo: IN_WORK },
     Step { name: "static", does: "collect static files", run: collect_static, undo: IN_WORK },
@@ -200,6 +200,8 @@ pub struct Built {
 #[derive(Debug, thiserror::Error)]
 #[error("failed to {does}")]
 pub struct Failed {
+    /// The folder that the build was to write into.
+    pub out: PathBuf,
     /// What the step that failed does.
     pub does: &'static str,
     /// Why.
@@ -208,14 +210,34 @@ pub struct Failed {
     pub left: Vec<NotUndone<Error>>,
 }
 
+impl Failed {
+    /// True when a disk was full, also when it was another program that said so: it is this machine that has to be
+    /// looked at then, and not what that program did.
+    pub fn no_room(&self) -> bool {
+        let first: &dyn std::error::Error = &self.source;
+        std::iter::successors(Some(first), |error| error.source())
+            .any(|error| error.to_string().contains("No space left on device"))
+    }
+
+    /// What to do about it, where that can be said.
+    pub fn hint(&self) -> Option<String> {
+        if self.no_room() {
+            let out = self.out.display();
+            return Some(format!("see what takes it: `df -h {out} /tmp; df -i {out} /tmp`"));
+        }
+        self.source.hint()
+    }
+}
+
 /// Builds a release.
 pub fn build(request: Request, sink: &Arc<dyn Sink>) -> Result<Built, Box<Failed>> {
+    let out = request.out.clone();
     let mut build = Build::new(request, sink);
     steps::run(TABLE, &mut build, sink.as_ref()).map_err(|failure| {
         let does = TABLE.iter().find(|step| step.name == failure.step).map_or("build", |step| step.does);
-        Box::new(Failed { does, source: failure.error, left: failure.left })
+        Box::new(Failed { out: out.clone(), does, source: failure.error, left: failure.left })
     })?;
-    build.finish().map_err(|source| Box::new(Failed { does: "build", source, left: Vec::new() }))
+    build.finish().map_err(|source| Box::new(Failed { out: out.clone(), does: "build", source, left: Vec::new() }))
 }
 
 impl Build {

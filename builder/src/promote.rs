@@ -99,6 +99,7 @@ impl Error {
         match self {
             Self::Published(error) => error.hint(),
             Self::KeyNotTrusted { source, .. } => source.hint(),
+            Self::Sign(SignError::TooLarge { .. }) => Some("say less with `--reason` and `--who`".to_owned()),
             Self::Overtaken { .. } => {
                 Some("look at `pannier releases` and promote again if it is still wanted".to_owned())
             }
@@ -221,6 +222,17 @@ mod tests {
         assert_eq!((pointer.epoch, pointer.serial, promoted.before), (1, 1, None));
         assert_eq!(pointer.statements.values().copied().collect::<Vec<_>>(), [digest]);
         assert_eq!(pointer.not_after.to_string(), "2026-05-30T12:00:00Z");
+    }
+
+    #[tokio::test]
+    async fn a_reason_that_is_a_novel_is_refused() {
+        let place = Place::new();
+        place.publish("v1", X86).await;
+        let error = run(&place, &Order { reason: "x".repeat(20_000), ..order("v1") }).await.unwrap_err();
+        insta::assert_snapshot!(format!("{}\nhint: {}", told(&error), error.hint().unwrap()), @"
+        the signed channel pointer would have 20664 bytes, but at most 16384 are allowed
+        hint: say less with `--reason` and `--who`
+        ");
     }
 
     #[tokio::test]

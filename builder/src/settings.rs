@@ -4,7 +4,7 @@
 //! that a misspelt key is answered with the one that was meant.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use pannier_shared::id::{self, AppName};
 use pannier_shared::sys::fs;
@@ -74,6 +74,9 @@ pub enum Error {
     /// The file system refused.
     #[error(transparent)]
     Fs(#[from] fs::Error),
+    /// The project's folder is not there, or not a folder.
+    #[error("`{}` is not a folder", .0.display())]
+    NoProject(PathBuf),
     /// It is not TOML, or a value is of another type.
     #[error("`{file}` is not valid")]
     Invalid {
@@ -100,6 +103,9 @@ fn did_you_mean(near: &Option<String>) -> String {
 
 /// Reads `pannier.toml` of a project; a project without one has the default settings.
 pub fn load(project: &Path) -> Result<Settings, Error> {
+    if !fs::stat(project).is_ok_and(|meta| meta.is_dir()) {
+        return Err(Error::NoProject(project.to_owned()));
+    }
     let path = project.join(FILE);
     let text = fs::if_there(fs::read_text(&path, LIMIT))?;
     text.map_or_else(|| Ok(Settings::default()), |text| parse(&text, FILE))

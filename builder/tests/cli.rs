@@ -111,9 +111,15 @@ fn a_tracked_secret() {
 fn no_project() {
     assert_snapshot!(Desk::new().run(&["build", "gone", "--app", "a", "--version", "v1", "--key", "ci"]), @r#"
     exit 3
-    error: failed to make a folder to build in
-      caused by: `gone` is not a folder
+    error: `gone` is not a folder
+
+    hint: run `pannier build` with the folder of the Django project
     "#);
+}
+
+#[test]
+fn no_project_and_no_app_name() {
+    assert!(Desk::new().run(&["build", "gone", "--version", "v1", "--key", "ci"]).contains("`gone` is not a folder"));
 }
 
 #[test]

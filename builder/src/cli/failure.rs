@@ -10,7 +10,7 @@ use pannier_builder::stages::{
 use pannier_builder::{build, promote, publish, settings};
 use pannier_shared::exit::Exit;
 use pannier_shared::report::Failure;
-use pannier_shared::signature::{KeyError, TrustError};
+use pannier_shared::signature::{KeyError, SignError, TrustError};
 use pannier_shared::store::location::BadLocation;
 use pannier_shared::sys::{fs, process};
 use pannier_shared::{published, store};
@@ -64,12 +64,14 @@ impl Error {
     /// What is true now, as a number.
     fn exit(&self) -> Exit {
         match self {
+            Self::Settings(settings::Error::NoProject(_)) => Exit::NotFound,
             Self::Settings(settings::Error::Fs(_)) | Self::Runtime(_) | Self::Fs(_) => Exit::Machine,
             Self::Settings(_) | Self::NoApp | Self::Trust(_) | Self::NoStore | Self::Location(_) => Exit::Usage,
             Self::ManyBuilt(_) => Exit::Usage,
             Self::Store(error) => of_store(error),
             Self::NothingBuilt(_) => Exit::NotFound,
             Self::Build(failed) if !failed.left.is_empty() => Exit::Mixed,
+            Self::Build(failed) if failed.no_room() => Exit::Machine,
             Self::Build(failed) => of_build(&failed.source),
             Self::Key(error) => of_key(error),
             Self::Publish(error) => of_publish(error),
@@ -80,10 +82,13 @@ impl Error {
 
     fn hint(&self) -> Option<String> {
         match self {
+            Self::Settings(settings::Error::NoProject(_)) => {
+                Some("run `pannier build` with the folder of the Django project".to_owned())
+            }
             Self::Settings(_) | Self::Location(_) | Self::Runtime(_) | Self::Fs(_) => None,
             Self::Store(error) => store_hint(error),
             Self::NoApp => Some("give it with `--app NAME`, or `app = \"NAME\"` in pannier.toml".to_owned()),
-            Self::Build(failed) => failed.source.hint(),
+            Self::Build(failed) => failed.hint(),
             Self::Key(error) => key_hint(error),
             Self::Trust(_) => {
                 Some("put the line that `pannier keys new` printed into a file and name it with `--trust`".to_owned())
@@ -145,7 +150,9 @@ fn of_interpreter(error: &interpreter::Error) -> Exit {
 fn of_wheels(error: &wheels::Error) -> Exit {
     match error {
         wheels::Error::Fs(_) | wheels::Error::Requirements(requirements::Error::Fs(_)) => Exit::Machine,
-        wheels::Error::Requirements(requirements::Error::None(_)) => Exit::NotFound,
+        wheels::Error::Requirements(requirements::Error::None(_) | requirements::Error::NotThere { .. }) => {
+            Exit::NotFound
+        }
         wheels::Error::Requirements(_) | wheels::Error::Twice { .. } => Exit::Refused,
         wheels::Error::Unresolved { .. } | wheels::Error::Fetch { .. } => Exit::Program,
     }
@@ -222,6 +229,7 @@ fn of_publish(error: &publish::Error) -> Exit {
 fn of_promote(error: &promote::Error) -> Exit {
     match error {
         promote::Error::Published(error) => of_published(error),
+        promote::Error::Sign(SignError::TooLarge { .. }) => Exit::Usage,
         promote::Error::Sign(_) => Exit::Unexpected,
         promote::Error::KeyNotTrusted { .. } | promote::Error::Overtaken { .. } => Exit::Refused,
         promote::Error::SerialUsedUp(_) => Exit::Refused,

@@ -67,7 +67,10 @@ fn content(source: &Path, path: &str) -> Result<Content, Error> {
 /// Packs `members` into the new file `out`.
 pub fn pack(members: Vec<Member>, options: Options, out: &Path, sink: &dyn Sink) -> Result<Artifact, Error> {
     let file = BufWriter::with_capacity(1 << 20, fs::create_new(out)?);
-    Ok(write::pack(members, options, file, sink)?)
+    write::pack(members, options, file, sink).map_err(|error| match error {
+        write::Error::Output(source) => fs::failed("write", out)(source).into(),
+        other => other.into(),
+    })
 }
 
 #[cfg(test)]

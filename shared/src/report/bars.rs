@@ -126,7 +126,7 @@ mod tests {
         let (term, bars) = screen();
         story().into_iter().take(2).for_each(|event| bars.emit(event));
         bars.with_live(|live| live["fetch"].bar.force_draw());
-        insta::assert_snapshot!(term.contents(), @"fetch      [=======>                ] 4.1 MB of 12.3 MB, 11 of 132 items");
+        insta::assert_snapshot!(term.contents(), @"fetch       [=======>                ] 4.1 MB of 12.3 MB, 11 of 132 items");
     }
 
     #[test]
@@ -136,7 +136,7 @@ mod tests {
         bars.emit(Event::Advanced { step: "wheels", done: Amount { bytes: 0, items: 1234 }, total: None });
         bars.with_live(|live| live["wheels"].bar.force_draw());
         let text = term.contents().replace(['|', '/', '-', '\\'], "*");
-        insta::assert_snapshot!(text, @"wheels     * collect the wheels: 1,234 items");
+        insta::assert_snapshot!(text, @"wheels      * collect the wheels: 1,234 items");
     }
 
     #[test]
@@ -145,12 +145,12 @@ mod tests {
         story().into_iter().for_each(|event| bars.emit(event));
         insta::assert_snapshot!(term.contents(), @r#"
         note: 3 files are on this machine already
-        fetch      v2 is here (12.3 MB, 132 items, 1.2 s)
-        check      look at every file (8 ms)
+        fetch       v2 is here (12.3 MB, 132 items, 1.2 s)
+        check       look at every file (8 ms)
         warning: the pointer \u{1b}[31mexpired
-        restart    failed: `systemctl` failed: exit status: 1
-        restart    undone
-        fetch      could not be undone: no permission
+        restart     failed: `systemctl` failed: exit status: 1
+        restart     undone
+        fetch       could not be undone: no permission
         "#);
     }
 }

@@ -54,7 +54,7 @@ pub(super) fn line(event: &Event, otherwise: &str, colour: Colour) -> Option<Str
 
 /// A step's name in a column of its own, as wide as the longest names in the tables.
 pub(super) fn label(step: &str, painted: Option<(u8, Colour)>) -> String {
-    let padded = format!("{step:<10}");
+    let padded = format!("{step:<11}");
     match painted {
         Some((code, colour)) => paint(&padded, code, colour),
         None => padded,
@@ -135,16 +135,16 @@ pub(super) mod tests {
         let sink = Plain::new(Box::new(out.clone()));
         story().into_iter().for_each(|event| sink.emit(event));
         insta::assert_snapshot!(out.text(), @r#"
-        fetch      download the release
+        fetch       download the release
         note: 3 files are on this machine already
-        fetch      v2 is here (12.3 MB, 132 items, 1.2 s)
-        check      look at every file
-        check      done (8 ms)
+        fetch       v2 is here (12.3 MB, 132 items, 1.2 s)
+        check       look at every file
+        check       done (8 ms)
         warning: the pointer \u{1b}[31mexpired
-        restart    restart the app
-        restart    failed: `systemctl` failed: exit status: 1
-        restart    undone
-        fetch      could not be undone: no permission
+        restart     restart the app
+        restart     failed: `systemctl` failed: exit status: 1
+        restart     undone
+        fetch       could not be undone: no permission
         "#);
     }
 

@@ -1,8 +1,8 @@
 //! Which environment variable a settings module was probably missing, read from its traceback.
 
 /// What to write into pannier.toml, or what else to do: from the variable that Python knows was asked for, else from the
-/// traceback's words.
-pub fn hint(traceback: &str, variable: Option<&str>) -> Option<String> {
+/// traceback's words. `settings` is the module that was being loaded, where that is known.
+pub fn hint(traceback: &str, variable: Option<&str>, settings: Option<&str>) -> Option<String> {
     if let Some(variable) = variable.or_else(|| missing_variable(traceback)) {
         return Some(format!(
             "the variable `{variable}` is probably missing; a build needs no secrets, so give it a placeholder in \
@@ -10,9 +10,19 @@ pub fn hint(traceback: &str, variable: Option<&str>) -> Option<String> {
         ));
     }
     let module = last_line(traceback)?.strip_prefix("ModuleNotFoundError: No module named ")?;
+    if settings.is_some_and(|settings| is_at_or_above(bare(module), settings)) {
+        return Some(
+            "name the settings module with `--settings` or `settings = \"mysite.settings\"` in pannier.toml".to_owned(),
+        );
+    }
     Some(format!(
         "if {module} is a dependency, add it to the requirements; if it is the project's own, it is not packed"
     ))
+}
+
+/// True for `mysite` and `mysite.settings` of the module `mysite.settings`.
+fn is_at_or_above(module: &str, settings: &str) -> bool {
+    settings.strip_prefix(module).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }
 
 /// The variable that the last line speaks of, in the words of django-environ, decouple, environs and Django.
@@ -70,6 +80,12 @@ mod tests {
 
     #[test]
     fn a_missing_module_is_told_apart() {
-        insta::assert_snapshot!(hint("ModuleNotFoundError: No module named 'environ'", None).unwrap(), @"if 'environ' is a dependency, add it to the requirements; if it is the project's own, it is not packed");
+        insta::assert_snapshot!(hint("ModuleNotFoundError: No module named 'environ'", None, Some("mysite.settings")).unwrap(), @"if 'environ' is a dependency, add it to the requirements; if it is the project's own, it is not packed");
+        for missing in ["mysite", "mysite.setings"] {
+            let traceback = format!("ModuleNotFoundError: No module named '{missing}'");
+            insta::allow_duplicates! {
+                insta::assert_snapshot!(hint(&traceback, None, Some("mysite.setings")).unwrap(), @r#"name the settings module with `--settings` or `settings = "mysite.settings"` in pannier.toml"#);
+            }
+        }
     }
 }

@@ -100,9 +100,10 @@ impl Error {
         match self {
             Self::NoSettings => Some("name it in pannier.toml: `settings = \"mysite.settings\"`".to_owned()),
             Self::NoDjango => Some("add `Django` to the requirements".to_owned()),
-            Self::Import { traceback, variable, .. } | Self::Manage { traceback, variable } => {
-                blame::hint(traceback, variable.as_deref())
+            Self::Import { traceback, variable, settings, .. } => {
+                blame::hint(traceback, variable.as_deref(), Some(settings))
             }
+            Self::Manage { traceback, variable } => blame::hint(traceback, variable.as_deref(), None),
             _ => None,
         }
     }

@@ -54,6 +54,14 @@ pub enum Error {
     /// There is no file that lists dependencies.
     #[error("the project lists no dependencies: looked for {}", .0.iter().map(|path| format!("`{path}`")).collect::<Vec<_>>().join(", "))]
     None(Vec<String>),
+    /// An included file is not there.
+    #[error("{at}: the file `{file}` is not there")]
+    NotThere {
+        /// Where it is included.
+        at: String,
+        /// The file, as written.
+        file: String,
+    },
     /// Includes go round in a circle.
     #[error("`{0}` is included by itself, or more than {DEPTH} files deep")]
     Circle(String),
@@ -158,8 +166,8 @@ impl Requirements {
         for (number, line) in logical_lines(text) {
             let at = format!("{file}:{number}");
             match Line::of(&line) {
-                Line::Include(other) => self.include(other, path, file, depth, to)?,
-                Line::Constraint(other) => self.include(other, path, file, depth, Role::Constraints)?,
+                Line::Include(other) => self.include(other, path, &at, depth, to)?,
+                Line::Constraint(other) => self.include(other, path, &at, depth, Role::Constraints)?,
                 Line::Index => self.dropped.push(format!("{at}: {line}")),
                 Line::Editable => return Err(refused(&at, &line, "is an editable install")),
                 Line::Option => {}
@@ -177,11 +185,12 @@ impl Requirements {
         Ok(())
     }
 
-    fn include(&mut self, other: &str, from: &Path, file: &str, depth: usize, to: Role) -> Result<(), Error> {
+    fn include(&mut self, other: &str, from: &Path, at: &str, depth: usize, to: Role) -> Result<(), Error> {
         let depth = depth.checked_sub(1).ok_or_else(|| Error::Circle(other.to_owned()))?;
         let path: PathBuf = from.with_file_name(other);
-        let name = file.rsplit_once('/').map_or_else(|| other.to_owned(), |(folder, _)| format!("{folder}/{other}"));
-        let text = fs::read_text(&path, LIMIT)?;
+        let name = at.rsplit_once('/').map_or_else(|| other.to_owned(), |(folder, _)| format!("{folder}/{other}"));
+        let missing = || Error::NotThere { at: at.to_owned(), file: other.to_owned() };
+        let text = fs::if_there(fs::read_text(&path, LIMIT))?.ok_or_else(missing)?;
         self.read(&text, &path, &name, depth, to)
     }
 

@@ -61,6 +61,9 @@ fn includes_and_constraints_are_followed_from_where_they_stand() {
     assert_eq!(texts(&read.list), ["Django", "gunicorn"]);
     assert_eq!(read.list[0].at, "requirements/base.txt:1");
     assert_eq!(texts(&read.constraints), ["Django<6"]);
+    write("requirements/base.txt", "Django\n-r gone.txt\n");
+    let missing = find(dir.path(), "", Some("requirements/production.txt")).unwrap_err();
+    insta::assert_snapshot!(missing, @"requirements/base.txt:2: the file `gone.txt` is not there");
     write("requirements/base.txt", "-r production.txt\n");
     assert!(matches!(find(dir.path(), "", Some("requirements/production.txt")), Err(Error::Circle(_))));
 }

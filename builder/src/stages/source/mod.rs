@@ -149,16 +149,18 @@ pub fn stage(request: &Request<'_>, to: &Path, env: &Ambient, sink: &dyn Sink) -
         return Err(Error::NoProject(request.project.to_owned()));
     }
     let tracked = git::tracked(request.project, request.own_folders, env, sink)?;
-    let looked = if tracked.is_some() { "what git tracks" } else { "every folder not on the ignore list" };
-    let listing = match tracked {
-        Some(listing) => listing,
-        None => ignore::walk(request.project, request.own_folders, sink)?,
+    let (listing, looked, taken) = match tracked {
+        Some(listing) => (listing, "what git tracks", "that git tracks"),
+        None => {
+            let listing = ignore::walk(request.project, request.own_folders, sink)?;
+            (listing, "every folder not on the ignore list", "without git: all that the ignore list leaves")
+        }
     };
     let paths: Vec<String> = listing.paths.into_iter().filter(|path| !request.exclude.matches(path)).collect();
     let manage = manage::find(&paths, request.manage, request.project, looked)?;
     check(request, &paths)?;
     let bytes = copy_all(request.project, &paths, to)?;
-    sink.emit(Event::Note { text: format!("{} files from {looked}", paths.len()) });
+    sink.emit(Event::Note { text: format!("{} files {taken}", paths.len()) });
     Ok(Staged { source: listing.source, manage, files: paths.len() as u64, bytes })
 }
 

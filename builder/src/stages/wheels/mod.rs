@@ -113,6 +113,11 @@ impl Error {
             Self::Unresolved { .. } => {
                 Some("change the requirements, or build with another interpreter: `--python 3.X`".to_owned())
             }
+            Self::Fetch { source, .. } if source.to_string().contains("DO NOT MATCH THE HASHES") => Some(
+                "find out why the package index gives other bytes; if the hashes are what is wrong, write the list anew, \
+                 for example with `uv pip compile --generate-hashes`"
+                    .to_owned(),
+            ),
             _ => None,
         }
     }
