@@ -14,6 +14,7 @@ use pannier_shared::keys;
 use pannier_shared::signature::{Trust, Verified, VerifyError, verify};
 use pannier_shared::statement::{Document, Statement};
 use pannier_shared::steps::{self, Done, Step, Undo};
+use pannier_shared::store::upload::Upload;
 use pannier_shared::store::{self, Condition, Key, MAX_RANGE, Store};
 use pannier_shared::sys::fs;
 use tokio::runtime::Runtime;
@@ -213,7 +214,8 @@ fn upload(publication: &mut Publication) -> Result<Done, Error> {
     }
     let (key, artifact) = (publication.artifact_key(), publication.statement.artifact.clone());
     let path = publication.folder.join(ARTIFACT_FILE);
-    let put = publication.store.put_file(&key, &path, artifact.size, artifact.sha256);
+    let file = Upload::new(&path, artifact.size, artifact.sha256);
+    let put = publication.store.put_file(&key, &file);
     match publication.runtime.block_on(put) {
         Ok(_) => Ok(Done::default().moved(artifact.size, 1)),
         Err(store::Error::AlreadyExists { .. }) => compare_artifact(publication, &key),

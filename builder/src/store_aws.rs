@@ -5,13 +5,17 @@
 //! ours, which also repeat a broken body and a 409; refusals mean what [`Place`] says; each write carries a mark.
 //! `checksum_algorithm` is always given: left to the SDK, uploads come in `aws-chunked` pieces with a trailing
 //! CRC32, which several S3 servers refuse.
+//!
+//! A large file, and one of which the bucket has parts already, goes up in parts ([`multipart`]).
 
 mod attempt;
+mod multipart;
+mod parts;
+mod reader;
 
 use std::ops::Range;
-use std::path::Path;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use aws_config::timeout::TimeoutConfig;
@@ -32,10 +36,14 @@ use pannier_shared::store::s3::S3Options;
 use pannier_shared::store::s3::place::{MARK, Place, Refusal};
 use pannier_shared::store::upload::Upload;
 use pannier_shared::store::wire::{self, Patience, Retry, Sent};
-use pannier_shared::store::{Condition, Error, Etag, Key, MAX_FILE, Meta, Object, Result, Store, check_range, names};
+use pannier_shared::store::{Condition, Error, Etag, Key, MAX_FILE, Meta, Object, Result, Store, Stored};
+use pannier_shared::store::{check_range, names};
 use pannier_shared::sys::fs;
 
 use attempt::{Attempt, Failure, FileBody, body, failure};
+
+/// For how long a file's upload may go on being tried: the limit of single requests is too short for a slow line.
+const LONG: Duration = Duration::from_secs(6 * 60 * 60);
 
 /// A store in a bucket, through the AWS SDK.
 #[derive(Debug)]
@@ -80,7 +88,16 @@ impl AwsStore {
         key: &str,
         call: impl Fn() -> F,
     ) -> Result<std::result::Result<T, Refusal>> {
-        let mut retry = Retry::new(&self.patience);
+        self.send_with(&self.patience, key, call).await
+    }
+
+    async fn send_with<T, F: Future<Output = Attempt<T>>>(
+        &self,
+        patience: &Patience,
+        key: &str,
+        call: impl Fn() -> F,
+    ) -> Result<std::result::Result<T, Refusal>> {
+        let mut retry = Retry::new(patience);
         loop {
             let why = match call().await {
                 Ok(done) => return Ok(Ok(done)),
@@ -118,6 +135,39 @@ impl AwsStore {
             }
             Err(refusal) => Err(self.place.refused(key.as_str(), &refusal)),
         }
+    }
+
+    /// Stores a file in one piece.
+    async fn put_whole(&self, key: &Key, upload: &Upload) -> Result<Etag> {
+        if upload.size() > MAX_FILE {
+            return Err(self.place.unsupported("take a file of more than 5 GiB: it cannot check one sent in parts"));
+        }
+        let limit = self.patience.after_upload;
+        let send = |put: PutObjectFluentBuilder| {
+            let sent = Arc::new(Sent::default());
+            let body = ByteStream::new(SdkBody::from_body_1_x(FileBody::of(upload, &sent)));
+            let put = put.body(body).content_length(upload.size() as i64).checksum_sha256(upload.digest().base64());
+            let answer = put.customize().config_override(self.own_waiting()).send();
+            async move {
+                match wire::answered(answer, limit, &sent).await {
+                    Some(Ok(put)) => Ok(put.e_tag),
+                    Some(Err(error)) => Err(upload.failure().map_or_else(|| failure(error), Failure::File)),
+                    None => Err(Failure::Passing(wire::no_answer(limit))),
+                }
+            }
+        };
+        self.write(key, &Condition::Absent, send).await
+    }
+
+    /// For what sends a body: the SDK takes the time of sending for waiting, so the waiting is ours.
+    fn own_waiting(&self) -> aws_sdk_s3::config::Builder {
+        Config::builder().timeout_config(timeouts(&self.patience).disable_read_timeout().build())
+    }
+
+    /// For what S3 takes its time over.
+    fn slow_answers(&self) -> aws_sdk_s3::config::Builder {
+        let patient = timeouts(&self.patience).read_timeout(self.patience.after_upload);
+        Config::builder().timeout_config(patient.build())
     }
 
     /// The object's name, if it has this mark.
@@ -238,33 +288,25 @@ impl Store for AwsStore {
         self.write(key, &condition, send).await
     }
 
-    async fn put_file(&self, key: &Key, file: &Path, size: u64, digest: Digest) -> Result<Etag> {
-        if size > MAX_FILE {
-            return Err(self.place.unsupported("take a file of more than 5 GiB"));
+    async fn put_file(&self, key: &Key, upload: &Upload) -> Result<Stored> {
+        if upload.size() > parts::LARGEST_FILE {
+            return Err(self.place.unsupported("take a file of more than 156 GiB"));
         }
         match self.head(key).await {
             Ok(_) => return Err(self.place.lost(key, &Condition::Absent)),
             Err(Error::NotFound { .. }) => {}
             Err(error) => return Err(error),
         }
-        let upload = &Upload::new(file, size, digest);
-        let limit = self.patience.after_upload;
-        let send = |put: PutObjectFluentBuilder| {
-            let sent = Arc::new(Sent::default());
-            let body = ByteStream::new(SdkBody::from_body_1_x(FileBody::of(upload, &sent)));
-            let put = put.body(body).content_length(size as i64).checksum_sha256(digest.base64());
-            // The SDK takes the time of the upload for waiting, so the waiting is ours here.
-            let patient = Config::builder().timeout_config(timeouts(&self.patience).disable_read_timeout().build());
-            let answer = put.customize().config_override(patient).send();
-            async move {
-                match wire::answered(answer, limit, &sent).await {
-                    Some(Ok(put)) => Ok(put.e_tag),
-                    Some(Err(error)) => Err(upload.failure().map_or_else(|| failure(error), Failure::File)),
-                    None => Err(Failure::Passing(wire::no_answer(limit))),
-                }
-            }
-        };
-        self.write(key, &Condition::Absent, send).await
+        if let Some(parts) = parts::plan(upload.size(), upload.shared())
+            && let Some(stored) = self.put_parts(key, upload, parts).await?
+        {
+            return Ok(stored);
+        }
+        Ok(Stored { etag: self.put_whole(key, upload).await?, copied: 0 })
+    }
+
+    fn can_copy(&self) -> bool {
+        true
     }
 
     async fn list(&self, prefix: &str) -> Result<Vec<String>> {

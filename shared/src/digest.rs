@@ -30,22 +30,27 @@ impl Digest {
 
     /// As S3's checksum headers carry a digest: base64 of the raw bytes.
     pub fn base64(&self) -> String {
-        const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-        let mut text = String::with_capacity(44);
-        for three in self.0.chunks(3) {
-            let bits = three.iter().enumerate().fold(0u32, |bits, (n, byte)| bits | u32::from(*byte) << (16 - 8 * n));
-            for n in 0..4 {
-                let digit = DIGITS[(bits >> (18 - 6 * n)) as usize & 63];
-                text.push(if n <= three.len() { char::from(digit) } else { '=' });
-            }
-        }
-        text
+        base64(&self.0)
     }
 
     /// The 32 raw bytes.
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
+}
+
+/// Base64 with padding: how S3's headers carry checksums of any kind.
+pub fn base64(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for three in bytes.chunks(3) {
+        let bits = three.iter().enumerate().fold(0u32, |bits, (n, byte)| bits | u32::from(*byte) << (16 - 8 * n));
+        for n in 0..4 {
+            let digit = DIGITS[(bits >> (18 - 6 * n)) as usize & 63];
+            text.push(if n <= three.len() { char::from(digit) } else { '=' });
+        }
+    }
+    text
 }
 
 impl fmt::Display for Digest {

@@ -7,12 +7,14 @@ use std::path::Path;
 
 use bytes::Bytes;
 use pannier_s3_server::{Options, Server};
+use pannier_shared::digest::Digest;
 use pannier_shared::store::conformance;
 use pannier_shared::store::http::WebStore;
 use pannier_shared::store::location::Location;
+use pannier_shared::store::upload::Upload;
 use pannier_shared::store::wire::Patience;
 use pannier_shared::store::{Condition, Error, Key, Store};
-use pannier_tests::web;
+use pannier_tests::{noise, web};
 
 /// An environment with the keys of the server at `endpoint`.
 fn env(endpoint: String) -> impl Fn(&str) -> Option<String> {
@@ -91,7 +93,9 @@ async fn both_clients_see_the_same_objects() {
 ///
 /// * any keys, and any signature, are good: wrong keys are tried on our own server only;
 /// * a wrong SHA-256 of an upload is not noticed: our own check while sending must be enough;
-/// * it never answers 409: conflicts are tried on our own server only.
+/// * it never answers 409: conflicts are tried on our own server only;
+/// * it copies ranges of whatever content the source has, and takes any checksum for the whole: that copies are pinned
+///   and proven is tried on our own server only. It does compute the checksum of the whole, and that one is compared.
 async fn conforms_with_moto(open: impl AsyncFn(String, &str) -> Box<dyn Store>, bucket: &str) {
     let Ok(url) = std::env::var("PANNIER_MOTO_URL") else {
         // Written past the harness, which would keep it to itself.
@@ -103,7 +107,21 @@ async fn conforms_with_moto(open: impl AsyncFn(String, &str) -> Box<dyn Store>, 
     let error = missing.head(&"a".parse().unwrap()).await.unwrap_err();
     assert!(matches!(error, Error::Unavailable { .. }), "{error}");
     make_bucket(&url, bucket);
-    conformance::all(&*open(url, &format!("s3://{bucket}/some/where")).await).await;
+    let store = open(url, &format!("s3://{bucket}/some/where")).await;
+    conformance::all(&*store).await;
+    a_large_file_is_stored_whole(&*store).await;
+}
+
+/// Of 40 MiB, so that it goes in parts where the client can.
+async fn a_large_file_is_stored_whole(store: &dyn Store) {
+    let content = noise(40 << 20, 1);
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), &content).unwrap();
+    let key: Key = format!("large/{}", pannier_shared::sys::fs::random_name()).parse().unwrap();
+    let upload = Upload::new(file.path(), content.len() as u64, Digest::of(&content));
+    let stored = store.put_file(&key, &upload).await.unwrap();
+    assert_eq!(store.head(&key).await.unwrap().etag, stored.etag);
+    assert!(store.get(&key, content.len() as u64).await.unwrap().bytes == content);
 }
 
 /// The stores make no buckets; moto takes this without a signature.

@@ -14,6 +14,7 @@ use pannier_shared::store::conformance;
 use pannier_shared::store::credentials::{Credentials, Source};
 use pannier_shared::store::location::Location;
 use pannier_shared::store::s3::{S3Options, S3Store};
+use pannier_shared::store::upload::Upload;
 use pannier_shared::store::wire::Patience;
 use pannier_shared::store::{Condition, Error, Etag, Key, Result, Store};
 use pannier_tests::web;
@@ -87,7 +88,7 @@ async fn every_error(store: &dyn Store) -> Vec<Error> {
         store.head(&key("a")).await.unwrap_err(),
         store.get_range(&key("a"), 0..1, None).await.unwrap_err(),
         store.put(&key("a"), Bytes::new(), Condition::Absent).await.unwrap_err(),
-        store.put_file(&key("a"), &file, 7, Digest::of(b"content")).await.unwrap_err(),
+        store.put_file(&key("a"), &Upload::new(&file, 7, Digest::of(b"content"))).await.unwrap_err(),
         store.list("").await.unwrap_err(),
     ]
 }
@@ -234,7 +235,8 @@ async fn a_server_that_takes_a_file_and_says_nothing_is_given_up() {
         let after_upload = Duration::from_millis(50);
         let patience = Patience { after_upload, attempts: 2, ..options(&url).patience };
         let store = client.open(S3Options { patience, ..options(&url) }).await;
-        let error = store.put_file(&key("a"), &file, 7, Digest::of(b"content")).await.unwrap_err().to_string();
+        let error =
+            store.put_file(&key("a"), &Upload::new(&file, 7, Digest::of(b"content"))).await.unwrap_err().to_string();
         assert!(error.ends_with("gave no answer within 0.05 s (2 attempts)"), "{client:?}: {error}");
     }
 }
@@ -292,7 +294,7 @@ async fn a_write_whose_answer_was_lost_knows_its_own_work() {
         let file = dir.path().join("f");
         std::fs::write(&file, "content").unwrap();
         lose_one();
-        store.put_file(&key("b"), &file, 7, Digest::of(b"content")).await.unwrap();
+        store.put_file(&key("b"), &Upload::new(&file, 7, Digest::of(b"content"))).await.unwrap();
     }
 }
 

@@ -7,12 +7,15 @@ use std::task::{Context, Poll};
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::operation::get_object::GetObjectOutput;
 use bytes::{Bytes, BytesMut};
-use futures_util::Stream;
+use futures_util::{Stream, stream};
 use http_body::{Body, Frame, SizeHint};
 use pannier_shared::store::Error;
 use pannier_shared::store::s3::place::Refusal;
 use pannier_shared::store::upload::{Unsendable, Upload};
 use pannier_shared::store::wire::{Patience, Sent};
+
+/// In what pieces a part is handed to the connection.
+const PIECE: usize = 256 * 1024;
 
 pub(super) type Attempt<T> = Result<T, Failure>;
 
@@ -35,9 +38,10 @@ pub(super) fn failure<E: ProvideErrorMetadata + std::error::Error + 'static>(err
         SdkError::ConstructionFailure(_) => Failure::NotSent(causes(&error)),
         SdkError::ServiceError(refused) => {
             let text = |text: Option<&str>| text.unwrap_or_default().to_owned();
+            let code = text(refused.err().code());
             Failure::Refused(Refusal {
-                status: refused.raw().status().as_u16(),
-                code: text(refused.err().code()),
+                status: meant(refused.raw().status().as_u16(), &code),
+                code,
                 message: text(refused.err().message()),
                 region: refused.raw().headers().get("x-amz-bucket-region").map(str::to_owned),
             })
@@ -50,6 +54,18 @@ pub(super) fn failure<E: ProvideErrorMetadata + std::error::Error + 'static>(err
             Failure::Passing(format!("cannot be reached: {}", causes(&error)))
         }
         _ => Failure::Passing(format!("broke the connection: {}", causes(&error))),
+    }
+}
+
+/// The status that an error stands for. What takes S3 long begins with a 200 and may still end with an error in its body.
+fn meant(status: u16, code: &str) -> u16 {
+    match (status, code) {
+        (200..=299, "PreconditionFailed") => 412,
+        (200..=299, "ConditionalRequestConflict") => 409,
+        (200..=299, "BadDigest" | "InvalidPart" | "InvalidRequest") => 400,
+        (200..=299, "NoSuchUpload") => 404,
+        (200..=299, _) => 500,
+        _ => status,
     }
 }
 
@@ -94,6 +110,14 @@ pub(super) struct FileBody {
 impl FileBody {
     pub(super) fn of(upload: &Upload, sent: &Arc<Sent>) -> Self {
         Self { pieces: Box::pin(upload.stream()), left: upload.size(), sent: Arc::clone(sent) }
+    }
+
+    /// A part of a file that is in memory, in pieces: how far it came must show.
+    pub(super) fn of_bytes(bytes: &Bytes, sent: &Arc<Sent>) -> Self {
+        let (bytes, left) = (bytes.clone(), bytes.len() as u64);
+        let starts = (0..bytes.len()).step_by(PIECE);
+        let pieces = starts.map(move |start| Ok(bytes.slice(start..bytes.len().min(start + PIECE))));
+        Self { pieces: Box::pin(stream::iter(pieces)), left, sent: Arc::clone(sent) }
     }
 }
 

@@ -1,7 +1,5 @@
 //! Finding and believing, over a directory store.
 
-use std::path::Path;
-
 use bytes::Bytes;
 use serde_json::json;
 
@@ -9,6 +7,7 @@ use super::*;
 use crate::signature::{SigningKey, sign};
 use crate::store::Condition;
 use crate::store::dir::DirStore;
+use crate::store::upload::Upload;
 
 const X86: &str = "x86_64-linux-gnu";
 const ARM: &str = "aarch64-linux-gnu";
@@ -153,8 +152,8 @@ impl Store for Unlisted<'_> {
     async fn put(&self, key: &Key, bytes: Bytes, condition: Condition) -> store::Result<Etag> {
         self.0.put(key, bytes, condition).await
     }
-    async fn put_file(&self, key: &Key, file: &Path, size: u64, digest: Digest) -> store::Result<Etag> {
-        self.0.put_file(key, file, size, digest).await
+    async fn put_file(&self, key: &Key, upload: &Upload) -> store::Result<store::Stored> {
+        self.0.put_file(key, upload).await
     }
     async fn list(&self, _: &str) -> store::Result<Vec<String>> {
         Err(store::Error::Unsupported { store: self.location().to_owned(), what: "be listed" })

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use futures_util::future::join_all;
 use futures_util::stream::{self, StreamExt};
 
+use super::upload::{Shared, Upload};
 use super::{Condition, Error, Etag, Key, MAX_RANGE, Result, Store};
 use crate::digest::Digest;
 use crate::sys::fs;
@@ -31,6 +32,7 @@ pub async fn all(store: &dyn Store) {
     a_pinned_range_of_another_content_is_refused(store).await;
     a_file_is_stored_whole(store).await;
     a_file_that_is_not_what_was_measured_is_not_stored(store).await;
+    what_is_shared_is_only_a_hint(store).await;
     a_file_never_replaces(store).await;
     list_gives_one_level_sorted(store).await;
     list_gives_more_than_a_thousand(store).await;
@@ -184,7 +186,7 @@ pub async fn a_file_is_stored_whole(store: &dyn Store) {
     let content = pattern(5 * 1024 * 1024 + 17);
     let file = Temporary::holding(&content);
     let key = fresh("file");
-    let etag = good("put_file", store.put_file(&key, &file.0, content.len() as u64, Digest::of(&content)).await);
+    let etag = good("put_file", store.put_file(&key, &file.upload(&content)).await).etag;
     assert_eq!(good("head", store.head(&key).await).etag, etag, "put_file gives the etag that head gives");
     reading(store, &key, &content).await;
 }
@@ -196,24 +198,42 @@ pub async fn a_file_that_is_not_what_was_measured_is_not_stored(store: &dyn Stor
     let file = Temporary::holding(&content);
     let key = fresh("mismatch");
     for (size, digest) in [(size, Digest::of(b"another")), (size - 1, digest), (size + 1, digest)] {
-        let answer = store.put_file(&key, &file.0, size, digest).await;
+        let answer = store.put_file(&key, &Upload::new(&file.0, size, digest)).await;
         assert!(matches!(answer, Err(Error::FileChanged { .. })), "{answer:?}");
         let head = store.head(&key).await;
         assert!(matches!(head, Err(Error::NotFound { .. })), "nothing is there: {head:?}");
     }
-    let nowhere = store.put_file(&key, &file.0.with_extension("gone"), size, digest).await;
+    let nowhere = store.put_file(&key, &Upload::new(&file.0.with_extension("gone"), size, digest)).await;
     assert!(matches!(nowhere, Err(Error::Fs(_))), "a file that is not there: {nowhere:?}");
+}
+
+/// A file that is said to share bytes with an object arrives as it is: when that is true, and when there is no such
+/// object.
+pub async fn what_is_shared_is_only_a_hint(store: &dyn Store) {
+    let content = pattern(7 * 1024 * 1024);
+    let length = 6 * 1024 * 1024;
+    let (file, old_file) = (Temporary::holding(&content), Temporary::holding(&content[..length]));
+    let old = fresh("shared-old");
+    let stored = good("put_file", store.put_file(&old, &old_file.upload(&content[..length])).await);
+    for source in [old, fresh("shared-gone")] {
+        let shared = Shared { range: 0..length as u64, source, etag: stored.etag.clone(), from: 0 };
+        let key = fresh("shared-new");
+        let stored = good("put_file", store.put_file(&key, &file.upload(&content).sharing(vec![shared])).await);
+        assert!(stored.copied <= length as u64, "no more is copied than is shared");
+        assert_eq!(good("head", store.head(&key).await).etag, stored.etag);
+        assert_eq!(good("get", store.get(&key, content.len() as u64).await).bytes, content);
+    }
 }
 
 /// A file is only ever a new object, also when several come at once.
 pub async fn a_file_never_replaces(store: &dyn Store) {
     let content = pattern(100_000);
-    let (size, digest) = (content.len() as u64, Digest::of(&content));
     let file = Temporary::holding(&content);
     let key = fresh("file-race");
-    let racers = (0..4).map(|_| store.put_file(&key, &file.0, size, digest));
+    let uploads = [(); 4].map(|()| file.upload(&content));
+    let racers = uploads.iter().map(|upload| store.put_file(&key, upload));
     one_winner(join_all(racers).await, |lost| matches!(lost, Error::AlreadyExists { .. }));
-    let late = store.put_file(&key, &file.0, size, digest).await;
+    let late = store.put_file(&key, &uploads[0]).await;
     assert!(matches!(late, Err(Error::AlreadyExists { .. })), "{late:?}");
 }
 
@@ -260,7 +280,7 @@ pub async fn keys_may_hold_every_allowed_character(store: &dyn Store) {
     }
 }
 
-fn one_winner(answers: Vec<Result<Etag>>, lost: impl Fn(&Error) -> bool) -> usize {
+fn one_winner<T>(answers: Vec<Result<T>>, lost: impl Fn(&Error) -> bool) -> usize {
     let mut winners = Vec::new();
     for (racer, answer) in answers.into_iter().enumerate() {
         match answer {
@@ -306,6 +326,10 @@ impl Temporary {
         let path = std::env::temp_dir().join(format!("pannier-conformance-{}", fs::random_name()));
         good("a temporary file", fs::write(&path, content));
         Self(path)
+    }
+
+    fn upload(&self, content: &[u8]) -> Upload {
+        Upload::new(&self.0, content.len() as u64, Digest::of(content))
     }
 }
 

@@ -23,7 +23,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use super::{Condition, Error, Etag, Key, Meta, Object, Result, Store, check_range, names};
+use super::upload::Upload;
+use super::{Condition, Error, Etag, Key, Meta, Object, Result, Store, Stored, check_range, names};
 use crate::digest::{Digest, Hasher};
 use crate::sys::{clock, fs, lock};
 
@@ -90,9 +91,10 @@ impl Store for DirStore {
         self.blocking(move |files| files.put(&key, &bytes, &condition)).await
     }
 
-    async fn put_file(&self, key: &Key, file: &Path, size: u64, digest: Digest) -> Result<Etag> {
-        let (key, file) = (key.clone(), file.to_owned());
-        self.blocking(move |files| files.put_file(&key, &file, size, digest)).await
+    async fn put_file(&self, key: &Key, upload: &Upload) -> Result<Stored> {
+        let (key, upload) = (key.clone(), upload.clone());
+        let etag = self.blocking(move |files| files.put_file(&key, &upload)).await?;
+        Ok(Stored { etag, copied: 0 })
     }
 
     async fn list(&self, prefix: &str) -> Result<Vec<String>> {
@@ -149,7 +151,8 @@ impl Files {
         Ok(etag)
     }
 
-    fn put_file(&self, key: &Key, source: &Path, size: u64, digest: Digest) -> Result<Etag> {
+    fn put_file(&self, key: &Key, upload: &Upload) -> Result<Etag> {
+        let (source, size, digest) = (upload.path(), upload.size(), upload.digest());
         self.prepare()?;
         self.sweep()?;
         if fs::exists(&self.path(key)) {
@@ -405,7 +408,7 @@ mod tests {
         put(&store, "a", "y").unwrap_err();
         let file = dir.path().join("file");
         std::fs::write(&file, "content").unwrap();
-        run(store.put_file(&key("b"), &file, 7, Digest::of(b"other"))).unwrap_err();
+        run(store.put_file(&key("b"), &Upload::new(&file, 7, Digest::of(b"other")))).unwrap_err();
         assert_eq!(std::fs::read_dir(dir.path().join(WORK)).unwrap().count(), 0);
     }
 
@@ -420,7 +423,7 @@ mod tests {
         File::create(&old).unwrap().set_modified(long_ago).unwrap();
         let file = dir.path().join("file");
         std::fs::write(&file, "x").unwrap();
-        run(store.put_file(&key("b"), &file, 1, Digest::of(b"x"))).unwrap();
+        run(store.put_file(&key("b"), &Upload::new(&file, 1, Digest::of(b"x")))).unwrap();
         assert_eq!((old.exists(), new.exists()), (false, true));
     }
 

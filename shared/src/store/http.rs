@@ -5,15 +5,14 @@
 //! asked for by name.
 
 use std::ops::Range;
-use std::path::Path;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use reqwest::{Method, Request, StatusCode, Url};
 
+use super::upload::Upload;
 use super::wire::{Answer, Patience, Redirects, Retry, Sent, Wire, is_passing};
-use super::{Condition, Error, Etag, Key, Meta, Object, Result, Store, check_range, reading};
-use crate::digest::Digest;
+use super::{Condition, Error, Etag, Key, Meta, Object, Result, Store, Stored, check_range, reading};
 
 /// A store on a web server.
 #[derive(Debug)]
@@ -129,7 +128,7 @@ impl Store for WebStore {
         self.unsupported("be written to")
     }
 
-    async fn put_file(&self, _: &Key, _: &Path, _: u64, _: Digest) -> Result<Etag> {
+    async fn put_file(&self, _: &Key, _: &Upload) -> Result<Stored> {
         self.unsupported("be written to")
     }
 

@@ -14,6 +14,7 @@ use bytes::Bytes;
 
 use crate::digest::Digest;
 use location::Location;
+use upload::Upload;
 
 pub mod conformance;
 pub mod credentials;
@@ -30,7 +31,7 @@ mod xml;
 /// The most bytes one range request may ask for: what the callers' memory is planned with.
 pub const MAX_RANGE: u64 = 16 * 1024 * 1024;
 
-/// The largest file that goes up in one piece, which is the only way yet: S3's own limit for one PUT, 5 GiB.
+/// The largest file that goes up in one piece: S3's own limit for one PUT, 5 GiB.
 pub const MAX_FILE: u64 = 5 * 1024 * 1024 * 1024;
 
 /// Opens the store at a location; for S3, credentials and the rest come from `env`. A directory is there or not, but
@@ -98,6 +99,15 @@ pub struct Object {
     pub bytes: Bytes,
     /// The content's name, for a later compare-and-swap.
     pub etag: Etag,
+}
+
+/// What [`Store::put_file`] stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stored {
+    /// Its name.
+    pub etag: Etag,
+    /// How many of its bytes the store copied from what it had; the others were sent.
+    pub copied: u64,
 }
 
 /// On what condition a write happens. There is no "always".
@@ -228,9 +238,15 @@ pub trait Store: Send + Sync {
     /// [`Error::AlreadyExists`] or [`Error::Changed`]. Readers see the old content or the new, never a mix.
     async fn put(&self, key: &Key, bytes: Bytes, condition: Condition) -> Result<Etag>;
 
-    /// Writes a file as a new object, streaming, with [`Condition::Absent`]; nothing is visible before all of it is
-    /// there. `digest` and `size` are what the file was measured to be, and the store is made to check them where it can.
-    async fn put_file(&self, key: &Key, file: &Path, size: u64, digest: Digest) -> Result<Etag>;
+    /// Writes a file as a new object, with [`Condition::Absent`]; nothing is visible before all of it is there and was
+    /// found to be what it was measured to be. What the file shares with other objects ([`Upload::shared`]) may be
+    /// copied by the store instead of sent; it is a hint, and whoever cannot use it sends the whole.
+    async fn put_file(&self, key: &Key, upload: &Upload) -> Result<Stored>;
+
+    /// True if [`Self::put_file`] makes use of [`Upload::shared`], so that looking for it is worth the while.
+    fn can_copy(&self) -> bool {
+        false
+    }
 
     /// The names directly below `prefix` (a key without a trailing `/`; empty for the top): one component each, sorted,
     /// "folders" and objects alike. A prefix with nothing below it gives an empty list.

@@ -12,7 +12,6 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,7 +33,9 @@ use super::credentials::Provider;
 use super::reading::Part;
 use super::upload::Upload;
 use super::wire::{Answer, Redirects, Retry, Sent, Wire};
-use super::{Condition, Error, Etag, Key, MAX_FILE, Meta, Object, Result, Store, check_range, names, reading, xml};
+use super::{
+    Condition, Error, Etag, Key, MAX_FILE, Meta, Object, Result, Store, Stored, check_range, names, reading, xml,
+};
 use crate::digest::Digest;
 use crate::sys::{clock, fs};
 
@@ -268,8 +269,8 @@ impl Store for S3Store {
         self.write(key, call, &condition).await
     }
 
-    async fn put_file(&self, key: &Key, file: &Path, size: u64, digest: Digest) -> Result<Etag> {
-        if size > MAX_FILE {
+    async fn put_file(&self, key: &Key, upload: &Upload) -> Result<Stored> {
+        if upload.size() > MAX_FILE {
             return Err(self.place.unsupported("take a file of more than 5 GiB"));
         }
         match self.head(key).await {
@@ -277,12 +278,12 @@ impl Store for S3Store {
             Err(Error::NotFound { .. }) => {}
             Err(error) => return Err(error),
         }
-        let upload = Upload::new(file, size, digest);
         let mut call = self.object(Method::PUT, key);
-        call.headers.insert("x-amz-checksum-sha256", digest.base64());
-        call.headers.insert("content-length", size.to_string());
-        call.body = Sending::File(&upload);
-        self.write(key, call, &Condition::Absent).await
+        call.headers.insert("x-amz-checksum-sha256", upload.digest().base64());
+        call.headers.insert("content-length", upload.size().to_string());
+        call.body = Sending::File(upload);
+        let etag = self.write(key, call, &Condition::Absent).await?;
+        Ok(Stored { etag, copied: 0 })
     }
 
     async fn list(&self, prefix: &str) -> Result<Vec<String>> {

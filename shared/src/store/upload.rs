@@ -5,6 +5,7 @@
 
 use std::fs::File;
 use std::io::Read;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -12,7 +13,7 @@ use bytes::{Bytes, BytesMut};
 use futures_util::Stream;
 use futures_util::stream::try_unfold;
 
-use super::{Error, Result};
+use super::{Error, Etag, Key, Result};
 use crate::digest::{Digest, Hasher};
 use crate::sys::fs;
 
@@ -25,8 +26,23 @@ pub struct Upload {
     path: PathBuf,
     size: u64,
     digest: Digest,
+    shared: Vec<Shared>,
     /// Why the last stream broke off, if it was because of the file.
     failed: Arc<Mutex<Option<Error>>>,
+}
+
+/// A range of a file that lies in the store already, as a part of another object: so it was found to be, which proves
+/// nothing before the store has said what became of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shared {
+    /// The range of the file.
+    pub range: Range<u64>,
+    /// The object that has it too.
+    pub source: Key,
+    /// That object's content.
+    pub etag: Etag,
+    /// Where the range begins there.
+    pub from: u64,
 }
 
 /// A stream that breaks off because of its file; [`Upload::failure`] says why.
@@ -37,7 +53,23 @@ pub struct Unsendable;
 impl Upload {
     /// The file at `path`, which was measured to have this size and digest.
     pub fn new(path: &Path, size: u64, digest: Digest) -> Self {
-        Self { path: path.to_owned(), size, digest, failed: Arc::default() }
+        Self { path: path.to_owned(), size, digest, shared: Vec::new(), failed: Arc::default() }
+    }
+
+    /// Adds what of it lies in the store already, in the order of the file.
+    pub fn sharing(mut self, shared: Vec<Shared>) -> Self {
+        self.shared = shared;
+        self
+    }
+
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What of it lies in the store already, in the order of the file.
+    pub fn shared(&self) -> &[Shared] {
+        &self.shared
     }
 
     /// How many bytes will be sent.

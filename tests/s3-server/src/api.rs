@@ -253,7 +253,10 @@ impl S3 for Api {
         let CopySource::Bucket { bucket, key, .. } = &input.copy_source else { return Err(s3_error!(NotImplemented)) };
         let source = self.state.object(bucket, key)?;
         check_read(&source, input.copy_source_if_match.as_ref(), input.copy_source_if_none_match.as_ref())?;
-        let range = copied_range(input.copy_source_range.as_deref(), source.data.size())?;
+        let mut range = copied_range(input.copy_source_range.as_deref(), source.data.size())?;
+        if range.end < source.data.size() && self.faults.copies_wrongly() {
+            range = range.start + 1..range.end + 1;
+        }
         let mut spool = Spool::new(&self.state.place, checksums::hasher(&[upload.algorithm()]))?;
         spool.push_range(&source.data.open()?, range)?;
         let part = multipart::store_part(&self.state, &input.upload_id, input.part_number, spool.finish().into())?;

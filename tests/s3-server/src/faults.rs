@@ -24,6 +24,12 @@ pub struct Faults {
     pub conflicts: u64,
     /// So many of the next PUTs are done, but the connection breaks before the answer.
     pub lost_answers: u64,
+    /// The same for the completion of multipart uploads.
+    pub lost_completions: u64,
+    /// So many of the next completions and copies of parts are not done: an error in a body with status 200 says so.
+    pub errors_in_200: u64,
+    /// So many of the next copies of parts take the bytes one further than asked for.
+    pub wrong_copies: u64,
 }
 
 /// How a body ends.
@@ -78,6 +84,18 @@ impl Active {
 
     pub(crate) fn loses_answer(&self) -> bool {
         take_one(&mut self.lock().faults.lost_answers)
+    }
+
+    pub(crate) fn loses_completion(&self) -> bool {
+        take_one(&mut self.lock().faults.lost_completions)
+    }
+
+    pub(crate) fn fails_in_200(&self) -> bool {
+        take_one(&mut self.lock().faults.errors_in_200)
+    }
+
+    pub(crate) fn copies_wrongly(&self) -> bool {
+        take_one(&mut self.lock().faults.wrong_copies)
     }
 
     fn lock(&self) -> MutexGuard<'_, Counted> {

@@ -111,6 +111,7 @@ impl From<FaultArgs> for Faults {
             wrong_content_range: args.wrong_content_range,
             conflicts: args.conflicts,
             lost_answers: args.lost_answers,
+            ..Self::default()
         }
     }
 }

@@ -22,6 +22,9 @@ use crate::state::State;
 /// Longest body that is read only to be refused.
 const REFUSED_BODY: usize = 6 << 30;
 
+/// The header of a copy's range.
+const COPY_RANGE: HeaderName = HeaderName::from_static("x-amz-copy-source-range");
+
 /// How to start a server.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -63,6 +66,10 @@ pub struct Logged {
     pub method: String,
     /// The path, without the query, which may hold a signature.
     pub path: String,
+    /// Length of the request's body as announced.
+    pub sent: u64,
+    /// The range that the server was to copy from another object.
+    pub copied: Option<String>,
     /// The `Range` header.
     pub range: Option<String>,
     /// The status; 0 when the connection was broken instead.
@@ -82,6 +89,9 @@ struct Shared {
     s3: S3Service,
     faults: Arc<Active>,
     log: Mutex<Vec<Logged>>,
+    state: Arc<State>,
+    /// How many PUTs are being answered, and the most there were at once.
+    puts: Mutex<(usize, usize)>,
 }
 
 impl Server {
@@ -116,6 +126,16 @@ impl Server {
         self.shared.log.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// The most PUTs there were at once so far.
+    pub fn most_puts_at_once(&self) -> usize {
+        self.shared.puts.lock().unwrap_or_else(PoisonError::into_inner).1
+    }
+
+    /// How many multipart uploads were begun and neither completed nor aborted.
+    pub fn open_uploads(&self) -> usize {
+        self.shared.state.lock().uploads.len()
+    }
+
     /// Forgets the log.
     pub fn clear_requests(&self) {
         self.shared.log.lock().unwrap_or_else(PoisonError::into_inner).clear();
@@ -146,52 +166,78 @@ impl Shared {
             secret_key: options.secret_key,
             session_token: options.session_token,
         };
-        let mut builder = S3ServiceBuilder::new(Api { state, faults: Arc::clone(&faults) });
+        let mut builder = S3ServiceBuilder::new(Api { state: Arc::clone(&state), faults: Arc::clone(&faults) });
         builder.set_auth(keys.clone());
         builder.set_access(keys);
-        Ok(Self { s3: builder.build(), faults, log: Mutex::default() })
+        Ok(Self { s3: builder.build(), faults, log: Mutex::default(), state, puts: Mutex::default() })
     }
 
     async fn answer(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
         let mut logged = Logged {
             method: request.method().to_string(),
             path: request.uri().path().to_owned(),
+            sent: number(header_text(request.headers(), header::CONTENT_LENGTH)),
+            copied: header_text(request.headers(), COPY_RANGE),
             range: header_text(request.headers(), header::RANGE),
             status: 0,
             length: 0,
         };
         let is_put = request.method() == Method::PUT;
-        let mut answer = self.answer_or_fault(request).await;
-        if is_put && answer.as_ref().is_ok_and(|answer| answer.status().is_success()) && self.faults.loses_answer() {
+        let is_completion = request.method() == Method::POST && request.uri().query().is_some_and(has_upload_id);
+        self.count_put(is_put, |now| now + 1);
+        let mut answer = match (is_completion || logged.copied.is_some()) && self.faults.fails_in_200() {
+            true => error("InternalError", 200, request).await,
+            false => self.answer_or_fault(request).await,
+        };
+        self.count_put(is_put, |now| now - 1);
+        let is_done = answer.as_ref().is_ok_and(|answer| answer.status().is_success());
+        if is_done && (is_put && self.faults.loses_answer() || is_completion && self.faults.loses_completion()) {
             answer = Err(HttpError::new("the answer is lost on purpose".into()));
         }
         if let Ok(answer) = &answer {
             logged.status = answer.status().as_u16();
-            let length = header_text(answer.headers(), header::CONTENT_LENGTH);
-            logged.length = length.and_then(|text| text.parse().ok()).unwrap_or_default();
+            logged.length = number(header_text(answer.headers(), header::CONTENT_LENGTH));
         }
         self.log.lock().unwrap_or_else(PoisonError::into_inner).push(logged);
         answer
     }
 
-    async fn answer_or_fault(&self, mut request: HttpRequest) -> Result<HttpResponse, HttpError> {
+    fn count_put(&self, is_put: bool, change: impl Fn(usize) -> usize) {
+        if is_put {
+            let mut puts = self.puts.lock().unwrap_or_else(PoisonError::into_inner);
+            puts.0 = change(puts.0);
+            puts.1 = puts.1.max(puts.0);
+        }
+    }
+
+    async fn answer_or_fault(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
         let latency = self.faults.current().latency;
         if !latency.is_zero() {
             tokio::time::sleep(latency).await;
         }
         if self.faults.slows_down() {
-            request.body_mut().store_all_limited(REFUSED_BODY).await.map_err(HttpError::new)?;
-            return slow_down();
+            return error("SlowDown", 503, request).await;
         }
         self.s3.call(request).await
     }
 }
 
-fn slow_down() -> Result<HttpResponse, HttpError> {
-    let text = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n\
-        <Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>";
-    let answer = http::Response::builder().status(503).header(header::CONTENT_TYPE, "application/xml");
-    answer.body(Body::from(text.to_owned())).map_err(|error| HttpError::new(error.into()))
+/// An error in place of an answer, after all of the request was read.
+async fn error(code: &str, status: u16, mut request: HttpRequest) -> Result<HttpResponse, HttpError> {
+    request.body_mut().store_all_limited(REFUSED_BODY).await.map_err(HttpError::new)?;
+    let text = format!(
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>{code}</Code><Message>On purpose.</Message></Error>"
+    );
+    let answer = http::Response::builder().status(status).header(header::CONTENT_TYPE, "application/xml");
+    answer.body(Body::from(text)).map_err(|error| HttpError::new(error.into()))
+}
+
+fn has_upload_id(query: &str) -> bool {
+    query.split('&').any(|pair| pair.starts_with("uploadId="))
+}
+
+fn number(text: Option<String>) -> u64 {
+    text.and_then(|text| text.parse().ok()).unwrap_or_default()
 }
 
 fn header_text(headers: &http::HeaderMap, name: HeaderName) -> Option<String> {
