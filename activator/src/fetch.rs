@@ -1,7 +1,7 @@
 //! Brings a release to the node: from a name to a complete, verified tree under `releases/`, which nothing uses yet.
 //!
 //! Two tables. [`find`] decides and moves nothing: what was asked for, and whether it can run here. [`bring`] acts, and
-//! each row says what takes it back. Until `commit` renames it, all there is of a release lies in one folder below
+//! each row says what takes it back. What the node has already is not fetched (see `plan` and `steps::reuse`). Until `commit` renames it, all there is of a release lies in one folder below
 //! `.pannier/staging`, which `stage` makes and its undo removes; after it, the release is whole and durable: every
 //! byte was synced before the rename (one `syncfs`, measured at 0.2 s where an fsync per file takes a minute). The
 //! release's records are renamed before its tree, so that a tree without its proof cannot be.
@@ -24,10 +24,13 @@ use tokio::runtime::Runtime;
 use crate::admit::{self, admit};
 use crate::journal::{Ongoing, Operation, Outcome};
 use crate::node::Node;
+use crate::plan::{Kept, Plan};
 use crate::record;
 use crate::resolve::{self, What, resolve};
 use crate::state::{Release, State};
 use crate::steps::fetch::{self as transfer_step, Transferred};
+use crate::steps::reuse::{self as reuse_step, Method, Reused};
+use crate::steps::room::{self as room_step, NoRoom};
 
 /// The steps that decide.
 fn find<'a>() -> [Step<Finding<'a>, Error>; 2] {
@@ -49,12 +52,14 @@ fn find<'a>() -> [Step<Finding<'a>, Error>; 2] {
 }
 
 /// The steps that act.
-fn bring<'a>() -> [Step<Bringing<'a>, Error>; 7] {
+fn bring<'a>() -> [Step<Bringing<'a>, Error>; 9] {
     let staged = || Undo::Nothing("`stage` removes all that was staged");
     [
+        Step { name: "plan", does: "see what is here already", run: plan, undo: Undo::Nothing("it only looks") },
         Step { name: "room", does: "see whether there is room", run: room, undo: Undo::Nothing("it only looks") },
         Step { name: "stage", does: "make a staging folder", run: stage, undo: Undo::By(unstage) },
-        Step { name: transfer_step::STEP, does: "fetch, verify and unpack it", run: transfer, undo: staged() },
+        Step { name: reuse_step::STEP, does: "check and share what is here", run: reuse, undo: staged() },
+        Step { name: transfer_step::STEP, does: "fetch, verify and unpack the rest", run: transfer, undo: staged() },
         Step { name: "link", does: "link the node's interpreter", run: link, undo: staged() },
         Step { name: "seal", does: "make it durable", run: seal, undo: staged() },
         Step { name: "commit", does: "put it under `releases/`", run: commit, undo: Undo::By(withdraw) },
@@ -85,18 +90,14 @@ pub enum Error {
     #[error("`{}` is there already, and no fetch has put it there", .0.display())]
     InTheWay(PathBuf),
     /// The disk is too full.
-    #[error("not enough room: {needed} needed, {free} free on the file system of `{}`", .path.display())]
-    NoRoom {
-        /// The root.
-        path: PathBuf,
-        /// Bytes or files.
-        needed: String,
-        /// Bytes or files.
-        free: String,
-    },
+    #[error(transparent)]
+    NoRoom(#[from] NoRoom),
     /// It could not be transferred.
     #[error(transparent)]
     Transfer(#[from] transfer_step::Error),
+    /// A step ran before the one it stands on: a bug.
+    #[error("there is no plan to follow")]
+    NoPlan,
     /// The tree lacks its last file.
     #[error("the release has no `{}`: it is not whole", COMPLETE)]
     NotComplete,
@@ -116,8 +117,8 @@ impl Error {
                 let path = path.display();
                 Some(format!("if it is not needed, move it away: `mv {path} {path}.old`"))
             }
-            Error::NoRoom { path, .. } => Some(format!("see what takes it: `df -h {0}; df -i {0}`", path.display())),
-            Error::Transfer(_) | Error::NotComplete | Error::Fs(_) => None,
+            Error::NoRoom(error) => Some(error.hint()),
+            Error::Transfer(_) | Error::NoPlan | Error::NotComplete | Error::Fs(_) => None,
         }
     }
 }
@@ -167,7 +168,7 @@ pub fn fetch(node: &mut Node, what: &What, origin: Origin, sink: &dyn Sink) -> R
     let Finding { node, statement, python, .. } = finding;
     // Without a statement `resolve` would have failed.
     let Some(statement) = statement else { return Err(failed(Error::NotComplete, Vec::new())) };
-    match already_here(node, &statement) {
+    match already_here(&node.state, &statement) {
         Ok(Some(version)) => return Ok(Fetched { version, moved: None }),
         Ok(None) => {}
         Err(error) => return Err(failed(error, Vec::new())),
@@ -186,9 +187,9 @@ pub fn fetch(node: &mut Node, what: &What, origin: Origin, sink: &dyn Sink) -> R
 }
 
 /// The version when this very release is here; an error when another one of its name is.
-fn already_here(node: &Node, statement: &Verified<Statement>) -> Result<Option<Version>, Error> {
+pub(crate) fn already_here(state: &State, statement: &Verified<Statement>) -> Result<Option<Version>, Error> {
     let version = &statement.release.version;
-    let Some(release) = node.state.release(version) else { return Ok(None) };
+    let Some(release) = state.release(version) else { return Ok(None) };
     let (here, there) = (release.statement, statement.digest());
     if here == there {
         return Ok(Some(version.clone()));
@@ -238,6 +239,8 @@ struct Bringing<'a> {
     staged: PathBuf,
     /// Whether `commit` was begun: only then something of ours may lie under `releases/`.
     committed: bool,
+    plan: Option<Plan>,
+    reused: Option<Reused>,
     moved: Option<Transferred>,
 }
 
@@ -252,8 +255,20 @@ impl<'a> Bringing<'a> {
         let version = statement.release.version.clone();
         let ongoing = node.journal.begin(Operation::Fetch, &version, node.state.live_version())?;
         let staged = node.root.staging().join(fs::random_name());
-        let (committed, moved) = (false, None);
-        Ok(Self { node, origin, sink, ongoing, version, statement, python, staged, committed, moved })
+        Ok(Self {
+            node,
+            origin,
+            sink,
+            ongoing,
+            version,
+            statement,
+            python,
+            staged,
+            committed: false,
+            plan: None,
+            reused: None,
+            moved: None,
+        })
     }
 
     fn tree(&self) -> PathBuf {
@@ -277,25 +292,21 @@ impl<'a> Bringing<'a> {
     }
 }
 
-/// Room is needed for every byte, half a block more per file (all of one, to be safe: 4 KiB), and 3 % of it all for
-/// the file system's own books; for every entry an inode, and 3 % more.
+/// The releases that files are taken from stay while this fetch holds the app's lock.
+fn plan(run: &mut Bringing) -> Result<Done, Error> {
+    let node = &run.node;
+    let kept = Kept::all(&node.root, &node.state, run.origin.trust, run.sink);
+    let method = Method::of(&Dir::open(&node.root.staging())?);
+    let plan = run.plan.insert(Plan::make(&run.origin, &run.statement, kept, method, run.sink)?);
+    let todo = plan.todo(None);
+    let (here, files) = (human::number(todo.reused_files), human::number(todo.files));
+    Ok(Done::said(format!("{here} of {files} files are here")).moved(plan.taken().bytes, 0))
+}
+
 fn room(run: &mut Bringing) -> Result<Done, Error> {
-    let artifact = &run.statement.artifact;
-    let with_margin = |needed: u64| needed.saturating_add(needed / 32);
-    let bytes = with_margin(artifact.unpacked.saturating_add(artifact.entries.saturating_mul(4096)));
-    let inodes = with_margin(artifact.entries).saturating_add(16);
-    let path = run.node.root.path();
-    let free = fs::room(path)?;
-    let no_room = |needed, free| Error::NoRoom { path: path.to_owned(), needed, free };
-    if free.bytes < bytes {
-        return Err(no_room(human::bytes(bytes), human::bytes(free.bytes)));
-    }
-    if free.inodes < inodes {
-        return Err(no_room(
-            format!("{} files", human::number(inodes)),
-            format!("{} files", human::number(free.inodes)),
-        ));
-    }
+    let needs = run.plan.as_ref().ok_or(Error::NoPlan)?.needs();
+    let (path, free) = (run.node.root.path(), fs::room(run.node.root.path())?);
+    let bytes = room_step::check(path, needs, free)?;
     Ok(Done::said(format!("{} of {} free", human::bytes(bytes), human::bytes(free.bytes))))
 }
 
@@ -315,12 +326,25 @@ fn unstage(run: &mut Bringing) -> Result<(), Error> {
     Ok(fs::remove_tree(&run.staged)?)
 }
 
+fn reuse(run: &mut Bringing) -> Result<Done, Error> {
+    let tree = Dir::open(&run.tree())?;
+    let plan = run.plan.as_ref().ok_or(Error::NoPlan)?;
+    let reused = run.reused.insert(reuse_step::reuse(plan, &tree, run.sink)?);
+    let said = match plan.method() {
+        Method::Clone => "cloned",
+        Method::Link => "linked",
+    };
+    Ok(Done::said(said).moved(reused.bytes, reused.files))
+}
+
 fn transfer(run: &mut Bringing) -> Result<Done, Error> {
     let Origin { store, runtime, .. } = run.origin;
     let tree = Dir::open(&run.tree())?;
-    let moved = transfer_step::transfer(store, runtime, &run.statement, &tree, &run.records(), run.sink)?;
+    let (Some(plan), Some(reused)) = (&run.plan, &run.reused) else { return Err(Error::NoPlan) };
+    transfer_step::keep(plan, &run.records())?;
+    let moved = transfer_step::transfer(plan, reused, store, runtime, &tree, run.sink)?;
     run.moved = Some(moved);
-    Ok(Done::said(format!("{} requests", human::number(moved.requests))).moved(moved.bytes, moved.entries))
+    Ok(Done::said(moved.to_string()).moved(moved.bytes, 0))
 }
 
 /// With an interpreter of the node the archive lacks one entry: an absolute link that only the node can make.

@@ -13,6 +13,7 @@ pub mod interpreter;
 pub mod journal;
 pub mod layout;
 pub mod node;
+pub mod plan;
 pub mod record;
 pub mod releases;
 pub mod resolve;

@@ -9,7 +9,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use pannier_shared::event::{Event, Sink};
-use pannier_shared::id::{BadName, ChannelName, Target, Version};
+use pannier_shared::id::{AppName, BadName, ChannelName, Target, Version};
 use pannier_shared::published::{self, Published};
 use pannier_shared::signature::Verified;
 use pannier_shared::statement::{Channel, Statement};
@@ -17,7 +17,7 @@ use pannier_shared::sys::fs;
 use tokio::runtime::Runtime;
 
 use crate::node::Node;
-use crate::state::Position;
+use crate::state::{Position, State};
 
 /// What was asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,7 +87,7 @@ impl Error {
     }
 }
 
-/// Finds the statement of `what` for this machine.
+/// Finds the statement of `what` for this machine, and remembers how far its channel has come.
 pub fn resolve(
     node: &mut Node,
     published: &Published,
@@ -95,29 +95,68 @@ pub fn resolve(
     runtime: &Runtime,
     sink: &dyn Sink,
 ) -> Result<Verified<Statement>, Error> {
-    let target = Target::host();
-    let app = node.app.clone();
-    let channel = match what {
-        What::Version(version) => return Ok(runtime.block_on(published.statement(&app, version, &target))?),
-        What::Channel(channel) => channel,
-    };
-    let pointer = runtime.block_on(published.channel(&app, channel))?.document;
-    remember(node, channel, &pointer)?;
-    if pointer.not_after < published.now {
-        let text = format!("the channel `{channel}` should have been signed again before {}", pointer.not_after);
-        sink.emit(Event::Warning { text });
+    if let What::Channel(channel) = what {
+        let pointer = point(&node.app, &node.state, published, channel, runtime)?;
+        remember(node, channel, &pointer)?;
+        return follow(published, &pointer, runtime, sink);
     }
-    Ok(runtime.block_on(published.named_by(&pointer, &target))?)
+    look(&node.app, &node.state, published, what, runtime, sink)
 }
 
-/// Refuses a pointer below the highest one seen, and remembers a higher one durably.
-fn remember(node: &mut Node, channel: &ChannelName, pointer: &Channel) -> Result<(), Error> {
-    let found = Position { epoch: pointer.epoch, serial: pointer.serial };
-    match node.state.position(channel) {
-        Some(seen) if found < seen => return Err(Error::WentBack { channel: channel.clone(), found, seen }),
-        Some(seen) if found == seen => return Ok(()),
-        _ => {}
+/// Like [`resolve`], and remembers nothing: for whoever only looks.
+pub fn look(
+    app: &AppName,
+    state: &State,
+    published: &Published,
+    what: &What,
+    runtime: &Runtime,
+    sink: &dyn Sink,
+) -> Result<Verified<Statement>, Error> {
+    match what {
+        What::Version(version) => Ok(runtime.block_on(published.statement(app, version, &Target::host()))?),
+        What::Channel(channel) => follow(published, &point(app, state, published, channel, runtime)?, runtime, sink),
     }
-    node.state.see(channel, found);
+}
+
+/// A channel's pointer; refused when it is below the highest one seen.
+fn point(
+    app: &AppName,
+    state: &State,
+    published: &Published,
+    channel: &ChannelName,
+    runtime: &Runtime,
+) -> Result<Verified<Channel>, Error> {
+    let pointer = runtime.block_on(published.channel(app, channel))?.document;
+    let found = position(&pointer);
+    match state.position(channel) {
+        Some(seen) if found < seen => Err(Error::WentBack { channel: channel.clone(), found, seen }),
+        _ => Ok(pointer),
+    }
+}
+
+/// Remembers a pointer durably, where it is a new one.
+fn remember(node: &mut Node, channel: &ChannelName, pointer: &Channel) -> Result<(), Error> {
+    if node.state.position(channel) == Some(position(pointer)) {
+        return Ok(());
+    }
+    node.state.see(channel, position(pointer));
     Ok(node.save()?)
+}
+
+fn follow(
+    published: &Published,
+    pointer: &Verified<Channel>,
+    runtime: &Runtime,
+    sink: &dyn Sink,
+) -> Result<Verified<Statement>, Error> {
+    if pointer.not_after < published.now {
+        let text =
+            format!("the channel `{}` should have been signed again before {}", pointer.channel, pointer.not_after);
+        sink.emit(Event::Warning { text });
+    }
+    Ok(runtime.block_on(published.named_by(pointer, &Target::host()))?)
+}
+
+fn position(pointer: &Channel) -> Position {
+    Position { epoch: pointer.epoch, serial: pointer.serial }
 }

@@ -20,9 +20,10 @@ use pannier_shared::sys::fs;
 use serde::Serialize;
 
 use crate::interpreter;
-use crate::layout::Root;
+use crate::layout::{Root, User};
 use crate::node::{NotHere, View};
 use crate::record;
+use crate::state::Release;
 use crate::steps::fetch::{self, kept_contents};
 
 /// The name of this step in its events.
@@ -100,6 +101,11 @@ pub enum Damage {
         /// What it is.
         found: &'static str,
     },
+    /// It belongs to somebody else.
+    Owner {
+        /// The number of that user.
+        uid: u32,
+    },
     /// Its permission bits are others.
     Mode {
         /// What they should be, octal.
@@ -129,10 +135,19 @@ impl std::fmt::Display for Damage {
             Damage::Changed => f.write_str("changed"),
             Damage::Unreadable { why } => write!(f, "unreadable: {why}"),
             Damage::Kind { expected, found } => write!(f, "{found} instead of {expected}"),
+            Damage::Owner { uid } => write!(f, "belongs to {}", User(*uid)),
             Damage::Mode { expected, found } => write!(f, "mode {found} instead of {expected}"),
             Damage::Link { expected, found } => write!(f, "leads to `{found}` instead of `{expected}`"),
             Damage::Interpreter { why } => write!(f, "interpreter: {why}"),
         }
+    }
+}
+
+impl Damage {
+    /// Permission bits that are others.
+    pub fn mode(expected: u32, found: u32) -> Self {
+        let octal = |mode| format!("{mode:04o}");
+        Damage::Mode { expected: octal(expected), found: octal(found) }
     }
 }
 
@@ -156,7 +171,8 @@ pub fn verify(view: &View, version: Option<&Version>, trust: &Trust, sink: &dyn 
     let root = view.root.as_ref().ok_or_else(not_here)?;
     sink.emit(Event::Started { step: STEP, does: "compare the release with what was signed" });
     let began = pannier_shared::sys::clock::monotonic();
-    let statement = kept_statement(view, root, version, trust)?;
+    let release = view.state.release(version).ok_or_else(not_here)?;
+    let statement = kept_statement(root, version, release, trust)?;
     let contents = kept_contents(&statement, &root.toc(version))
         .map_err(|source| Error::Tables { version: version.clone(), source: source.into() })?;
     let report = compare(&root.release(version), version, &contents, &statement.release.interpreter, sink)?;
@@ -169,8 +185,13 @@ pub fn verify(view: &View, version: Option<&Version>, trust: &Trust, sink: &dyn 
     Ok(report)
 }
 
-fn kept_statement(view: &View, root: &Root, version: &Version, trust: &Trust) -> Result<Verified<Statement>, Error> {
-    let release = view.state.release(version).ok_or_else(|| NotHere::of(&view.app, version, &view.state))?;
+/// The statement kept of a release, proven again.
+pub fn kept_statement(
+    root: &Root,
+    version: &Version,
+    release: &Release,
+    trust: &Trust,
+) -> Result<Verified<Statement>, Error> {
     let bytes = fs::read(&record::statement(&root.toc(version)), Statement::LIMIT)?;
     let found = Digest::of(&bytes);
     if found != release.statement {
@@ -266,8 +287,7 @@ impl Compared<'_> {
     fn mode(&mut self, path: &str, expected: u32, meta: &Metadata) {
         let found = meta.permissions().mode() & 0o7777;
         if found != expected {
-            let octal = |mode| format!("{mode:04o}");
-            self.say(path, Damage::Mode { expected: octal(expected), found: octal(found) });
+            self.say(path, Damage::mode(expected, found));
         }
     }
 
@@ -313,7 +333,8 @@ impl Compared<'_> {
     }
 }
 
-fn kind(meta: &Metadata) -> &'static str {
+/// What something is, in words.
+pub fn kind(meta: &Metadata) -> &'static str {
     match meta {
         m if m.is_symlink() => "a link",
         m if m.is_dir() => "a folder",

@@ -57,6 +57,8 @@ const DISK_CALLS: &[&str] = &[
     "renameat2",
     "symlink",
     "symlinkat",
+    "linkat",
+    "ioctl",
     "unlink",
     "rmdir",
     "fsync",
@@ -130,7 +132,7 @@ fn an_activation_killed_anywhere_leaves_one_release_serving_and_is_healed() {
 
 #[test]
 fn a_fetch_killed_anywhere_leaves_no_half_release_and_the_next_one_succeeds() {
-    const FETCH_CALLS: &[&str] = &["openat2", "mkdirat", "symlinkat", "syncfs", "mkdir", "chmod", "fchmodat"];
+    const FETCH_CALLS: &[&str] = &["openat2", "linkat", "mkdirat", "symlinkat", "syncfs", "mkdir", "chmod", "fchmodat"];
     let world = world();
     forget(&world, "v2");
     let mut kills = 0;

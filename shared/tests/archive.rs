@@ -69,6 +69,8 @@ fn unpacked(artifact: &Artifact, bytes: &[u8]) -> Result<Tree, Error> {
     let mut tree = Tree::new();
     tree.extend(contents.folders().map(|path| (path.to_owned(), Node::Folder)));
     tree.extend(contents.links().map(|link| (link.path.clone(), Node::Link(link.target.clone()))));
+    let empty = contents.files().filter(|file| file.size == 0);
+    tree.extend(empty.map(|file| (file.path.clone(), Node::File(Vec::new(), file.executable))));
     for frame in contents.frames() {
         let open = contents.open_frame(frame, &bytes[frame.range.start as usize..frame.range.end as usize])?;
         for body in open.bodies() {

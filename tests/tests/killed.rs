@@ -32,7 +32,7 @@ fn serves(world: &World) -> String {
 
 /// Calls that the threads which unpack make; strace counts each kind, and each thread, for itself.
 const CALLS: &[&str] =
-    &["openat2", "write", "pwrite64", "fchmod", "mkdirat", "symlinkat", "syncfs", "renameat2", "fsync"];
+    &["openat2", "linkat", "write", "pwrite64", "fchmod", "mkdirat", "symlinkat", "syncfs", "renameat2", "fsync"];
 
 /// Fetches v2 under strace, which kills it, all threads at once, before the n-th call of a kind; true if it was killed.
 fn killed(world: &World, call: &str, at: usize) -> bool {

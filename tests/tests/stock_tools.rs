@@ -4,10 +4,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use pannier_activator::steps::fetch::transfer;
-use pannier_shared::event::Silent;
-use pannier_shared::sys::dir::Dir;
-use pannier_tests::{World, listing, runtime, said};
+use pannier_tests::{World, listing, said};
 
 fn sh(folder: &Path, script: &str) -> String {
     let output =
@@ -21,15 +18,11 @@ fn unpacked() -> (World, std::path::PathBuf, Vec<String>) {
     let world = World::new();
     let built = world.build("v1");
     world.publish(&built).unwrap();
-    let (staging, toc) = (world.path("staging"), world.path("toc"));
-    std::fs::create_dir(&staging).unwrap();
-    std::fs::create_dir(&toc).unwrap();
-    let statement = world.statement(&built);
-    let dir = Dir::open(&staging).unwrap();
-    let moved = transfer(&world.store(), &runtime(), &statement, &dir, &toc, &Silent).unwrap();
-    // Every byte but the footer's and the skippable headers' is fetched once.
-    assert_eq!((moved.bytes, moved.entries), (statement.artifact.size, statement.artifact.entries));
-    let tree = listing(&staging);
+    let output = world.run(&["fetch", "polls", "v1", "--json"]);
+    // Every byte is fetched once.
+    let size = format!("\"bytes\":{},", world.statement(&built).artifact.size);
+    assert!(output.status.success() && said(&output).contains(&size), "{}", said(&output));
+    let tree = listing(&world.root().join("releases/v1"));
     (world, built, tree)
 }
 

@@ -52,6 +52,14 @@ pub enum Command {
         #[arg(value_name = "VERSION|@CHANNEL")]
         what: What,
     },
+    /// Say what a fetch would do: what is here already, what comes over the wire, what it needs
+    Plan {
+        /// The app
+        app: AppName,
+        /// A version, or @CHANNEL
+        #[arg(value_name = "VERSION|@CHANNEL")]
+        what: What,
+    },
     /// Make a release the one that serves (fetched first if needed); go back if it is not healthy
     Activate {
         /// The app
@@ -98,6 +106,7 @@ impl Command {
     pub fn app(&self) -> Option<&AppName> {
         match self {
             Command::Fetch { app, .. }
+            | Command::Plan { app, .. }
             | Command::Activate { app, .. }
             | Command::Rollback { app, .. }
             | Command::Releases { app, .. }

@@ -4,6 +4,7 @@ use pannier_activator::activate::{OnBad, Request, activate};
 use pannier_activator::config::{App, Config};
 use pannier_activator::fetch::{Origin, fetch};
 use pannier_activator::node::{Node, NotHere, View};
+use pannier_activator::plan::forecast::forecast;
 use pannier_activator::releases;
 use pannier_activator::resolve::What;
 use pannier_activator::rollback::rollback;
@@ -49,6 +50,7 @@ impl<'a> Session<'a> {
     pub fn run(&self, command: &Command) -> Result<Output, Error> {
         match command {
             Command::Fetch { app, what } => self.fetch(app, what),
+            Command::Plan { app, what } => self.plan(app, what),
             Command::Activate { app, what, even_if_bad } => {
                 let bad = if *even_if_bad { OnBad::TryAgain } else { OnBad::Refuse };
                 self.activate(app, what, bad)
@@ -67,6 +69,14 @@ impl<'a> Session<'a> {
         let mut node = self.open_node(app, config, &format!("fetch {what}"))?;
         let fetched = fetch(&mut node, what, self.origin(&opened), self.sink)?;
         Ok(Output::fetched(app.clone(), fetched))
+    }
+
+    fn plan(&self, app: &AppName, what: &What) -> Result<Output, Error> {
+        let config = self.config.app(app)?;
+        let opened = self.open_store()?;
+        let view = View::open(app, config)?;
+        let forecast = forecast(&view, config, what, self.origin(&opened), self.sink)?;
+        Ok(Output::Plan { app: app.clone(), forecast })
     }
 
     fn activate(&self, app: &AppName, what: &What, bad: OnBad) -> Result<Output, Error> {

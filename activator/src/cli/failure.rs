@@ -3,6 +3,7 @@
 
 use std::io;
 
+use pannier_activator::plan::forecast;
 use pannier_activator::{activate, config, fetch, node, resolve, rollback, state, verify};
 use pannier_shared::exit::Exit;
 use pannier_shared::report::Failure;
@@ -33,6 +34,8 @@ pub enum Error {
     #[error(transparent)]
     Fetch(#[from] Box<fetch::Failure>),
     #[error(transparent)]
+    Plan(#[from] Box<forecast::Failure>),
+    #[error(transparent)]
     Activate(#[from] Box<activate::Failure>),
     #[error(transparent)]
     Rollback(#[from] rollback::Error),
@@ -62,6 +65,7 @@ impl Error {
             Error::NotHere(_) => Exit::NotFound,
             Error::Fetch(failure) if !failure.left.is_empty() => Exit::Mixed,
             Error::Fetch(failure) => of_fetch(&failure.source),
+            Error::Plan(failure) => of_fetch(&failure.source),
             Error::Activate(failure) | Error::Rollback(rollback::Error::Failed(failure)) => of_activation(failure),
             Error::Rollback(rollback::Error::NoneHealthy { .. } | rollback::Error::NotHere(_)) => Exit::NotFound,
             Error::Rollback(rollback::Error::NeverHealthy { .. }) => Exit::Refused,
@@ -84,6 +88,7 @@ impl Error {
             Error::Node(error) => error.hint(),
             Error::NotHere(error) | Error::Rollback(rollback::Error::NotHere(error)) => Some(error.hint()),
             Error::Fetch(failure) => fetch_hint(&failure.source),
+            Error::Plan(failure) => fetch_hint(&failure.source),
             Error::Activate(failure) | Error::Rollback(rollback::Error::Failed(failure)) => failure.hint(),
             Error::Rollback(rollback::Error::NoneHealthy { app }) => {
                 Some(format!("activate one by name; see `pannier-activator releases {app}`"))
@@ -182,7 +187,7 @@ fn of_fetch(error: &fetch::Error) -> Exit {
         },
         fetch::Error::Transfer(Transfer::Archive(_) | Transfer::Content(_)) => Exit::Verification,
         fetch::Error::NotComplete => Exit::Verification,
-        fetch::Error::Transfer(Transfer::Thread) => Exit::Unexpected,
+        fetch::Error::NoPlan | fetch::Error::Transfer(Transfer::Thread) => Exit::Unexpected,
     }
 }
 

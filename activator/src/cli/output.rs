@@ -4,8 +4,10 @@ use std::fmt::{self, Display};
 
 use pannier_activator::activate::Activated;
 use pannier_activator::fetch::Fetched;
+use pannier_activator::plan::forecast::Forecast;
 use pannier_activator::releases::{Here, Published};
 use pannier_activator::status::Status;
+use pannier_activator::steps::fetch::Transferred;
 use pannier_activator::verify::Report;
 use pannier_shared::exit::Exit;
 use pannier_shared::id::{AppName, Version};
@@ -28,6 +30,20 @@ pub enum Output {
         bytes: u64,
         /// Requests it took.
         requests: u64,
+        /// Files whose content was here already.
+        reused_files: u64,
+        /// Their bytes.
+        reused_bytes: u64,
+        /// All its files.
+        files: u64,
+    },
+    /// Of `plan`.
+    Plan {
+        /// The app.
+        app: AppName,
+        /// What a fetch would do.
+        #[serde(flatten)]
+        forecast: Forecast,
     },
     /// Of `activate`.
     Activate(Switched),
@@ -94,8 +110,9 @@ struct Line<'a> {
 impl Output {
     /// Of a fetch.
     pub fn fetched(app: AppName, fetched: Fetched) -> Self {
-        let (bytes, requests) = fetched.moved.map_or((0, 0), |moved| (moved.bytes, moved.requests));
-        Output::Fetch { app, version: fetched.version, changed: fetched.moved.is_some(), bytes, requests }
+        let changed = fetched.moved.is_some();
+        let Transferred { bytes, requests, reused_files, reused_bytes, files } = fetched.moved.unwrap_or_default();
+        Output::Fetch { app, version: fetched.version, changed, bytes, requests, reused_files, reused_bytes, files }
     }
 
     /// What the program ends with: a release that is not as it was signed is a result, and not a success.
@@ -117,9 +134,18 @@ impl Display for Output {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Output::Fetch { version, changed: false, .. } => writeln!(f, "{version} is prepared already"),
-            Output::Fetch { version, bytes, .. } => {
+            Output::Fetch { version, bytes, reused_files: 0, .. } => {
                 writeln!(f, "{version} is prepared ({} fetched)", human::bytes(*bytes))
             }
+            Output::Fetch { version, bytes, reused_files, files, .. } => {
+                let (here, files) = (human::number(*reused_files), human::number(*files));
+                writeln!(
+                    f,
+                    "{version} is prepared ({} fetched, {here} of {files} files were here)",
+                    human::bytes(*bytes)
+                )
+            }
+            Output::Plan { forecast, .. } => forecast.fmt(f),
             Output::Activate(switched) | Output::Rollback(switched) => switched.fmt(f),
             Output::Status { apps } => apps.iter().try_for_each(|status| status.fmt(f)),
             Output::Releases { releases, .. } => lines(f, releases),

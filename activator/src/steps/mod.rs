@@ -2,6 +2,9 @@
 
 pub mod confirm;
 pub mod fetch;
+pub mod remote;
 pub mod restart;
+pub mod reuse;
+pub mod room;
 pub mod switch;
 pub mod unpack;

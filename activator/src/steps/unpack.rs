@@ -1,8 +1,9 @@
 //! Unpack: proven frames become files in a staging folder.
 //!
-//! Folders are made first and links last, so that frames can be written in any order by any number of threads and no
-//! file is ever written through a link. All goes through one directory handle that nothing can leave. Each file is
-//! hashed against its row: a digest that others will rely on when they reuse the file is never taken on trust.
+//! Folders were made before (`reuse`) and links are made last, so that frames can be written in any order by any number
+//! of threads and no file is ever written through a link. All goes through one directory handle that nothing can leave.
+//! Only the wanted files of a frame are written; the others are there already. Each file is hashed against its row: a
+//! digest that others will rely on when they reuse the file is never taken on trust.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -15,6 +16,8 @@ use pannier_shared::archive::toc::FileRow;
 use pannier_shared::digest::{self, Digest};
 use pannier_shared::sys::dir::Dir;
 use pannier_shared::sys::fs::{self, Tail};
+
+use crate::plan::Wanted;
 
 /// A file whose content is not what its row says.
 #[derive(Debug, thiserror::Error)]
@@ -46,6 +49,7 @@ pub enum Error {
 pub struct Unpacker<'a> {
     staging: &'a Dir,
     contents: &'a Contents,
+    wanted: &'a Wanted,
     /// Files whose frames have not all come yet.
     open: Mutex<HashMap<String, Split>>,
 }
@@ -57,18 +61,20 @@ struct Split {
 }
 
 impl<'a> Unpacker<'a> {
-    /// Makes all folders below `staging`, which must be empty.
-    pub fn begin(staging: &'a Dir, contents: &'a Contents) -> Result<Self, Error> {
-        for folder in contents.folders() {
-            staging.create_dir(folder)?;
-        }
-        Ok(Self { staging, contents, open: Mutex::default() })
+    /// Will write the wanted files below `staging`, which has all folders and all other files.
+    pub fn new(staging: &'a Dir, contents: &'a Contents, wanted: &'a Wanted) -> Self {
+        Self { staging, contents, wanted, open: Mutex::default() }
+    }
+
+    /// The files it writes.
+    pub fn wanted(&self) -> &Wanted {
+        self.wanted
     }
 
     /// Proves and decodes a frame and writes what it holds. Any thread, any order, each frame once.
     pub fn frame(&self, frame: &Frame, compressed: &[u8]) -> Result<(), Error> {
         let open = self.contents.open_frame(frame, compressed)?;
-        open.bodies().try_for_each(|body| self.body(&body))
+        open.bodies().filter(|body| self.wanted.contains(body.number)).try_for_each(|body| self.body(&body))
     }
 
     /// Makes the links; the tree is then whole.

@@ -1,10 +1,13 @@
-//! A folder to make files in that nothing can be made outside of, whatever else happens on the disk.
+//! A folder to make files in that nothing can be made outside of, whatever else happens on the disk; new files, and files
+//! that share what others hold.
 
 use std::fs::File;
-use std::os::fd::{AsFd, OwnedFd};
+use std::io::Write;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Mode, OFlags, ResolveFlags};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
 
 use super::fs::{Error, Result, failed};
 
@@ -52,7 +55,7 @@ impl Dir {
         let mode = Mode::from_raw_mode(0o755);
         let made = rustix::fs::mkdirat(&within, name, mode);
         made.map_err(|errno| self.failed("create the folder", relative, errno))?;
-        let made = rustix::fs::chmodat(&within, name, mode, rustix::fs::AtFlags::empty());
+        let made = rustix::fs::chmodat(&within, name, mode, AtFlags::empty());
         made.map_err(|errno| self.failed("set the mode of", relative, errno))
     }
 
@@ -62,6 +65,49 @@ impl Dir {
         let within = self.dir_beneath(above)?;
         let made = rustix::fs::symlinkat(target, &within, name);
         made.map_err(|errno| self.failed("make the link", relative, errno))
+    }
+
+    /// Gives an open file another name below it: the very file that `file` is, whatever its old name means by now. False
+    /// when such a link is not possible here: another file system, one without links, or one link too many.
+    pub fn link_file(&self, file: &File, relative: &str) -> Result<bool> {
+        let (above, name) = split(relative);
+        let within = self.dir_beneath(above)?;
+        // Linking an open file itself (AT_EMPTY_PATH) needs a capability; through /proc it needs none.
+        let open = format!("/proc/self/fd/{}", file.as_raw_fd());
+        match rustix::fs::linkat(CWD, open, &within, name, AtFlags::SYMLINK_FOLLOW) {
+            Ok(()) => Ok(true),
+            Err(Errno::MLINK | Errno::XDEV | Errno::PERM | Errno::ACCESS | Errno::OPNOTSUPP | Errno::NOENT) => {
+                Ok(false)
+            }
+            Err(errno) => Err(self.failed("make the hard link", relative, errno)),
+        }
+    }
+
+    /// Whether files below it can share their blocks (XFS, btrfs): tried with two files that have no name.
+    pub fn can_clone(&self) -> bool {
+        let anonymous = || {
+            let flags = OFlags::RDWR | OFlags::TMPFILE | OFlags::CLOEXEC;
+            self.open_beneath(".", flags, Mode::from_raw_mode(0o600)).map(File::from)
+        };
+        let (Ok(mut from), Ok(to)) = (anonymous(), anonymous()) else { return false };
+        from.write_all(&[1; 4096]).is_ok() && rustix::fs::ioctl_ficlone(&to, &from).is_ok()
+    }
+
+    /// Makes a new file with exactly this mode that shares its blocks with `file` until one of them is written to.
+    pub fn clone_file(&self, file: &File, relative: &str, mode: u32) -> Result<()> {
+        let made = self.create(relative, mode)?;
+        rustix::fs::ioctl_ficlone(&made, file).map_err(|errno| {
+            let _ = self.remove_file(relative);
+            self.failed("share blocks with", relative, errno)
+        })
+    }
+
+    /// Removes a file below it.
+    pub fn remove_file(&self, relative: &str) -> Result<()> {
+        let (above, name) = split(relative);
+        let within = self.dir_beneath(above)?;
+        let removed = rustix::fs::unlinkat(&within, name, AtFlags::empty());
+        removed.map_err(|errno| self.failed("remove", relative, errno))
     }
 
     fn dir_beneath(&self, relative: &str) -> Result<OwnedFd> {
@@ -75,7 +121,7 @@ impl Dir {
         opened.map_err(|errno| self.failed("open", relative, errno))
     }
 
-    fn failed(&self, op: &'static str, relative: &str, errno: rustix::io::Errno) -> Error {
+    fn failed(&self, op: &'static str, relative: &str, errno: Errno) -> Error {
         failed(op, &self.path.join(relative))(errno.into())
     }
 }
@@ -88,8 +134,39 @@ fn split(relative: &str) -> (&str, &str) {
 mod tests {
     use std::os::unix::fs::PermissionsExt;
 
-    use super::super::fs::{list, stat, symlink};
+    use super::super::fs::{list, read, remove_file, rename, stat, symlink, write};
     use super::*;
+
+    #[test]
+    fn a_link_is_to_the_open_file_whatever_its_name_means_by_now() {
+        let root = tempfile::tempdir().unwrap();
+        let dir = Dir::open(root.path()).unwrap();
+        write(&root.path().join("a"), b"one").unwrap();
+        let file = dir.open_file("a").unwrap();
+        write(&root.path().join("b"), b"two").unwrap();
+        rename(&root.path().join("b"), &root.path().join("a")).unwrap();
+        // A file whose last name is gone cannot be linked again.
+        assert!(!dir.link_file(&file, "c").unwrap());
+        assert!(dir.link_file(&dir.open_file("a").unwrap(), "c").unwrap());
+        assert_eq!(read(&root.path().join("c"), 9).unwrap(), b"two");
+        assert!(dir.link_file(&dir.open_file("a").unwrap(), "c").unwrap_err().is_already_there());
+        assert!(dir.link_file(&dir.open_file("a").unwrap(), "../d").is_err());
+    }
+
+    #[test]
+    fn a_clone_is_made_where_it_can_be() {
+        let root = tempfile::tempdir().unwrap();
+        let dir = Dir::open(root.path()).unwrap();
+        write(&root.path().join("a"), b"one").unwrap();
+        let cloned = dir.clone_file(&dir.open_file("a").unwrap(), "b", 0o755);
+        assert_eq!(cloned.is_ok(), dir.can_clone());
+        if dir.can_clone() {
+            remove_file(&root.path().join("a")).unwrap();
+            assert_eq!(read(&root.path().join("b"), 9).unwrap(), b"one");
+        }
+        assert_eq!(dir.remove_file("b").is_ok(), dir.can_clone());
+        assert!(dir.remove_file("b").unwrap_err().is_not_found());
+    }
 
     #[test]
     fn nothing_leaves_a_dir_handle() {

@@ -12,9 +12,11 @@ use crate::digest::Digest;
 /// A whole, proven table of contents: the tree and the frames that hold it.
 #[derive(Debug, Clone)]
 pub struct Contents {
-    pub(super) outline: Outline,
-    pub(super) tables: Vec<Table>,
-    pub(super) frames: Vec<Frame>,
+    outline: Outline,
+    tables: Vec<Table>,
+    frames: Vec<Frame>,
+    /// The number of each group's first file.
+    first_files: Vec<usize>,
 }
 
 /// One data frame: where it lies and what it holds.
@@ -35,6 +37,8 @@ pub struct Frame {
 /// A part of a file's content, proven.
 #[derive(Debug, Clone, Copy)]
 pub struct Body<'a> {
+    /// The number of the file it belongs to: its place in [`Contents::files`].
+    pub number: usize,
     /// The file it belongs to.
     pub file: &'a FileRow,
     /// Its first byte within the file.
@@ -44,9 +48,24 @@ pub struct Body<'a> {
 }
 
 impl Contents {
+    pub(super) fn new(outline: Outline, tables: Vec<Table>, frames: Vec<Frame>) -> Self {
+        let mut files = 0;
+        let mut first_files = Vec::with_capacity(tables.len());
+        for table in &tables {
+            first_files.push(files);
+            files += table.files.len();
+        }
+        Self { outline, tables, frames, first_files }
+    }
+
     /// The proven root it was read from.
     pub fn outline(&self) -> &Outline {
         &self.outline
+    }
+
+    /// The proven table of each group of the root.
+    pub fn tables(&self) -> &[Table] {
+        &self.tables
     }
 
     /// All folders, each after the one it lies in.
@@ -69,6 +88,15 @@ impl Contents {
         &self.frames
     }
 
+    /// The numbers of the files of which a frame holds bytes; an empty file has none anywhere.
+    pub fn files_in(&self, frame: &Frame) -> impl Iterator<Item = usize> {
+        let first = self.first_files[frame.group];
+        frame.pieces.iter().filter_map(move |piece| match piece {
+            Piece::Body { file, .. } => Some(first + file),
+            Piece::Header(_) | Piece::Zeros(_) => None,
+        })
+    }
+
     /// Proves a frame's bytes, decodes them, and compares every header and padding with the tables.
     pub fn open_frame(&self, frame: &Frame, compressed: &[u8]) -> Result<OpenFrame<'_>> {
         let part = || self.name_frame(frame);
@@ -87,8 +115,7 @@ impl Contents {
             }
             at += length;
         }
-        let empty = frame.pieces.iter().filter_map(|piece| empty_file(table, piece)).collect();
-        Ok(OpenFrame { table, plain, bodies, empty })
+        Ok(OpenFrame { table, first_file: self.first_files[frame.group], plain, bodies })
     }
 
     fn name_frame(&self, frame: &Frame) -> String {
@@ -111,28 +138,20 @@ impl Contents {
 #[derive(Debug)]
 pub struct OpenFrame<'a> {
     table: &'a Table,
+    first_file: usize,
     plain: Vec<u8>,
     bodies: Vec<(usize, u64, Range<usize>)>,
-    empty: Vec<usize>,
 }
 
 impl OpenFrame<'_> {
-    /// The parts of files in it, in order; an empty file is one part of no bytes.
+    /// The parts of files in it, in order; an empty file has none.
     pub fn bodies(&self) -> impl Iterator<Item = Body<'_>> {
-        let empty = self.empty.iter().map(|file| Body { file: &self.table.files[*file], offset: 0, bytes: &[] });
-        let bodies = self.bodies.iter().map(|(file, offset, range)| Body {
+        self.bodies.iter().map(|(file, offset, range)| Body {
+            number: self.first_file + file,
             file: &self.table.files[*file],
             offset: *offset,
             bytes: &self.plain[range.clone()],
-        });
-        empty.chain(bodies)
-    }
-}
-
-fn empty_file(table: &Table, piece: &Piece) -> Option<usize> {
-    match piece {
-        Piece::Header(layout::Row::File(at)) if table.files[*at].size == 0 => Some(*at),
-        _ => None,
+        })
     }
 }
 

@@ -132,7 +132,7 @@ impl Outline {
             let pieces = layout::slice(table, row.class, lengths).map_err(cut)?;
             place_frames(group, self.data[group], row.length, &table.frames, pieces, &mut frames)?;
         }
-        Ok(Contents { outline: self, tables, frames })
+        Ok(Contents::new(self, tables, frames))
     }
 }
 

@@ -1,0 +1,156 @@
+//! What a fetch will do, as a value: which files the node has already, which frames are asked for, what that needs.
+//!
+//! [`Plan::make`] asks the store for the new release's root and the tables the node does not have, looks for every
+//! file's content in the releases on the node, and decides. `fetch` executes that very value, and `pannier-activator
+//! plan` prints a [`forecast`] of it. It is a forecast: whether a file on the node still holds what its table says is
+//! only known when it is hashed again, so the frames are named last, by [`Plan::runs`], when it is known which files
+//! are [`Wanted`] from the store.
+
+use pannier_shared::archive::read::{Contents, Frame};
+use pannier_shared::event::Sink;
+use pannier_shared::signature::Verified;
+use pannier_shared::statement::{Artifact, Description, Statement};
+
+use crate::fetch::Origin;
+use crate::steps::fetch::Error;
+use crate::steps::remote::{Remote, Taken};
+use crate::steps::reuse::Method;
+
+mod choices;
+mod contents;
+pub mod forecast;
+mod kept;
+pub mod ranges;
+
+pub use choices::{Choice, Place};
+pub use kept::Kept;
+use ranges::{Cost, Run, runs};
+
+/// What a fetch of one verified release will do on one node.
+#[derive(Debug)]
+pub struct Plan {
+    release: Description,
+    artifact: Artifact,
+    proven: contents::Proven,
+    kept: Vec<Kept>,
+    choices: Vec<Choice>,
+    method: Method,
+    cost: Cost,
+    taken: Taken,
+}
+
+/// What a fetch needs on the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Needs {
+    /// Bytes, each new file taking whole blocks.
+    pub bytes: u64,
+    /// Files, folders and links to be made.
+    pub inodes: u64,
+}
+
+/// The files whose content must come from the store, by number.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wanted(Vec<bool>);
+
+impl Wanted {
+    /// Whether a file's content must come from the store.
+    pub fn contains(&self, file: usize) -> bool {
+        self.0[file]
+    }
+
+    /// Adds a file.
+    pub fn add(&mut self, file: usize) {
+        self.0[file] = true;
+    }
+}
+
+impl Plan {
+    /// Plans to bring the release of `statement` to a node that has `kept`, by `method` where a file is there already.
+    pub fn make(
+        origin: &Origin,
+        statement: &Verified<Statement>,
+        kept: Vec<Kept>,
+        method: Method,
+        sink: &dyn Sink,
+    ) -> Result<Self, Error> {
+        let (release, artifact) = (statement.release.clone(), statement.artifact.clone());
+        let cost = Cost::default();
+        let remote = Remote::new(origin.store, &release, Taken::default());
+        let proven = origin.runtime.block_on(contents::contents(&remote, &artifact, &kept, &cost))?;
+        let choices = choices::choose(&proven.contents, &kept, sink);
+        Ok(Self { taken: remote.taken(), release, artifact, proven, kept, choices, method, cost })
+    }
+
+    /// What the release says of itself.
+    pub fn release(&self) -> &Description {
+        &self.release
+    }
+
+    /// The release's tree and frames, proven.
+    pub fn contents(&self) -> &Contents {
+        &self.proven.contents
+    }
+
+    /// The bytes that prove [`Self::contents`]: the artifact's end, and its tables.
+    pub fn proof(&self) -> (&[u8], &[u8]) {
+        (&self.proven.tail, &self.proven.tables)
+    }
+
+    /// The releases on the node that files may come from.
+    pub fn kept(&self) -> &[Kept] {
+        &self.kept
+    }
+
+    /// Where each file's content comes from, by its number.
+    pub fn choices(&self) -> &[Choice] {
+        &self.choices
+    }
+
+    /// How files on the node are reused.
+    pub fn method(&self) -> Method {
+        self.method
+    }
+
+    /// What requests are taken to cost.
+    pub fn cost(&self) -> &Cost {
+        &self.cost
+    }
+
+    /// What was taken from the store to make the plan.
+    pub fn taken(&self) -> Taken {
+        self.taken
+    }
+
+    /// The files that are not on the node.
+    pub fn wanted(&self) -> Wanted {
+        Wanted(self.choices.iter().map(|choice| *choice == Choice::Store).collect())
+    }
+
+    /// The requests that bring `wanted`: of all frames, those with a byte of a wanted file. When nothing at all was on
+    /// the node, every frame is taken, so that a first fetch checks the whole artifact.
+    pub fn runs(&self, wanted: &Wanted) -> Vec<Run> {
+        let contents = self.contents();
+        let cold = (0..self.choices.len()).all(|file| wanted.contains(file) || self.choices[file] == Choice::Empty);
+        let needed = |frame: &&Frame| cold || contents.files_in(frame).any(|file| wanted.contains(file));
+        let frames = contents.frames().iter().filter(needed);
+        runs(frames.map(|frame| (frame.number, frame.range.clone())), &self.cost)
+    }
+
+    /// What the disk must have free. A linked file needs nothing, a clone only its inode; every new one up to a block
+    /// (4 KiB) more than its bytes.
+    pub fn needs(&self) -> Needs {
+        let contents = self.contents();
+        let folders_and_links = (contents.folders().count() + contents.links().count()) as u64;
+        let mut needs = Needs { bytes: 0, inodes: folders_and_links };
+        for (file, choice) in contents.files().zip(&self.choices) {
+            let linked = matches!(choice, Choice::Here(place) if place.executable == file.executable);
+            match self.method {
+                Method::Link if linked => {}
+                Method::Clone if matches!(choice, Choice::Here(_)) => needs.inodes += 1,
+                _ => needs = Needs { bytes: needs.bytes.saturating_add(file.size), inodes: needs.inodes + 1 },
+            }
+        }
+        needs.bytes = needs.bytes.saturating_add(needs.inodes.saturating_mul(4096));
+        needs
+    }
+}

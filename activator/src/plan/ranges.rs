@@ -1,0 +1,94 @@
+//! Which bytes to ask for: wanted parts of an artifact put together to ranges.
+
+use std::ops::Range;
+use std::time::Duration;
+
+/// What the way to the store costs, as far as it decides which requests are made. It is assumed, not measured: the
+/// figures are those of S3 from a node in the same region, and far from critical.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cost {
+    /// From a request to its first byte.
+    pub first_byte: Duration,
+    /// Bytes per second once they flow.
+    pub bytes_per_second: u64,
+    /// Requests in flight.
+    pub connections: usize,
+    /// About how many bytes one request asks for: enough that its first byte is a small part of its time, little enough
+    /// that all connections have work and a lost one costs little. Parts are not cut.
+    pub range: u64,
+}
+
+impl Default for Cost {
+    fn default() -> Self {
+        Self { first_byte: Duration::from_millis(20), bytes_per_second: 50_000_000, connections: 4, range: 4 << 20 }
+    }
+}
+
+impl Cost {
+    /// The most unwanted bytes that are cheaper than another request: what flows while one waits for a first byte,
+    /// divided by the requests that wait at the same time. 250 kB by default, which on a slow line still is little.
+    pub fn gap(&self) -> u64 {
+        let flows = self.first_byte.as_micros() as u64 * self.bytes_per_second / 1_000_000;
+        flows / self.connections.max(1) as u64
+    }
+}
+
+/// One request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Run {
+    /// The bytes asked for.
+    pub range: Range<u64>,
+    /// What is wanted of them, by number.
+    pub parts: Vec<usize>,
+}
+
+impl Run {
+    /// How many bytes are asked for.
+    pub fn length(&self) -> u64 {
+        self.range.end - self.range.start
+    }
+}
+
+/// Puts wanted parts, which come in the order in which they lie, together to ranges.
+pub fn runs(wanted: impl IntoIterator<Item = (usize, Range<u64>)>, cost: &Cost) -> Vec<Run> {
+    let mut runs: Vec<Run> = Vec::new();
+    for (part, range) in wanted {
+        match runs.last_mut() {
+            Some(run) if run.length() < cost.range && range.start - run.range.end <= cost.gap() => {
+                run.range.end = range.end;
+                run.parts.push(part);
+            }
+            _ => runs.push(Run { range, parts: vec![part] }),
+        }
+    }
+    runs
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ranges(wanted: &[Range<u64>]) -> Vec<(Range<u64>, Vec<usize>)> {
+        let cost = Cost { first_byte: Duration::from_millis(1), bytes_per_second: 20_000, connections: 2, range: 100 };
+        assert_eq!(cost.gap(), 10);
+        let runs = runs(wanted.iter().cloned().enumerate(), &cost);
+        runs.into_iter().map(|run| (run.range, run.parts)).collect()
+    }
+
+    #[test]
+    fn neighbours_and_near_ones_share_a_request() {
+        assert_eq!(ranges(&[]), []);
+        assert_eq!(ranges(&[0..5, 5..9, 19..20]), [(0..20, vec![0, 1, 2])]);
+        assert_eq!(ranges(&[0..5, 16..20]), [(0..5, vec![0]), (16..20, vec![1])]);
+    }
+
+    #[test]
+    fn a_request_that_is_long_enough_takes_no_more() {
+        assert_eq!(ranges(&[0..99, 99..200, 200..201]), [(0..200, vec![0, 1]), (200..201, vec![2])]);
+    }
+
+    #[test]
+    fn a_gap_of_a_quarter_of_a_megabyte_is_cheaper_than_a_request() {
+        assert_eq!(Cost::default().gap(), 250_000);
+    }
+}
