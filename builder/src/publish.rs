@@ -5,12 +5,17 @@
 //! same release again goes on from there. What lies there already is compared by content: equal is success,
 //! different is refused, and of two who publish at once one wins and the other is told.
 
+mod previous;
+
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use pannier_shared::digest::{self, Digest, Hasher};
 use pannier_shared::event::Sink;
+use pannier_shared::id::Version;
 use pannier_shared::keys;
+use pannier_shared::published::Published;
+use pannier_shared::report::human::bytes;
 use pannier_shared::signature::{Trust, Verified, VerifyError, verify};
 use pannier_shared::statement::{Document, Statement};
 use pannier_shared::steps::{self, Done, Step, Undo};
@@ -215,11 +220,44 @@ fn upload(publication: &mut Publication) -> Result<Done, Error> {
     let (key, artifact) = (publication.artifact_key(), publication.statement.artifact.clone());
     let path = publication.folder.join(ARTIFACT_FILE);
     let file = Upload::new(&path, artifact.size, artifact.sha256);
+    let (file, known) = with_shared(publication, file);
     let put = publication.store.put_file(&key, &file);
     match publication.runtime.block_on(put) {
-        Ok(_) => Ok(Done::default().moved(artifact.size, 1)),
+        Ok(stored) => {
+            let sent = artifact.size.saturating_sub(stored.copied);
+            let said = match known {
+                Known::Of(version) if stored.copied > 0 => {
+                    format!("the store copied {} of {version}, {} were sent", bytes(stored.copied), bytes(sent))
+                }
+                Known::Not(why) => format!("all of it was sent: {why}"),
+                Known::Of(_) | Known::Nothing => String::new(),
+            };
+            Ok(Done::said(said).moved(sent, 1))
+        }
         Err(store::Error::AlreadyExists { .. }) => compare_artifact(publication, &key),
         Err(error) => Err(error.into()),
+    }
+}
+
+/// What is known of an earlier release.
+enum Known {
+    Nothing,
+    Of(Version),
+    /// It could not be looked at, which is no reason not to publish.
+    Not(String),
+}
+
+/// Adds to a file what the store has of it, if it can make use of that.
+fn with_shared(publication: &Publication, file: Upload) -> (Upload, Known) {
+    if !publication.store.can_copy() {
+        return (file, Known::Nothing);
+    }
+    let published = Published { store: &*publication.store, trust: &publication.trust, now: publication.now };
+    let looked = previous::find(&published, &publication.statement, file.path());
+    match publication.runtime.block_on(looked) {
+        Ok(Some(previous)) => (file.sharing(previous.shared), Known::Of(previous.version)),
+        Ok(None) => (file, Known::Nothing),
+        Err(error) => (file, Known::Not(error.to_string())),
     }
 }
 
@@ -247,8 +285,8 @@ fn announce(publication: &mut Publication) -> Result<Done, Error> {
     if publication.found.is_some() {
         return Ok(Done::said("nothing to publish"));
     }
-    let (key, bytes) = (publication.statement_key(), publication.statement.bytes().to_vec());
-    let put = publication.store.put(&key, bytes.into(), Condition::Absent);
+    let (key, text) = (publication.statement_key(), publication.statement.bytes().to_vec());
+    let put = publication.store.put(&key, text.into(), Condition::Absent);
     match publication.runtime.block_on(put) {
         Ok(_) => Ok(Done::said(key.to_string())),
         Err(store::Error::AlreadyExists { .. }) => {
