@@ -34,7 +34,7 @@ pub enum Output {
         reused_files: u64,
         /// Their bytes.
         reused_bytes: u64,
-        /// All its files.
+        /// All its files that have content.
         files: u64,
     },
     /// Of `plan`.

@@ -51,7 +51,7 @@ pub struct Todo {
     pub reused_files: u64,
     /// Their bytes.
     pub reused_bytes: u64,
-    /// All its files.
+    /// All its files that have content.
     pub files: u64,
     /// Bytes from the store, those that were read to make the plan among them.
     pub wire_bytes: u64,
@@ -125,7 +125,7 @@ impl Plan {
             changes,
             reused_files,
             reused_bytes,
-            files: self.choices().len() as u64,
+            files: self.files(),
             wire_bytes: self.taken().bytes + runs.iter().map(super::ranges::Run::length).sum::<u64>(),
             requests: self.taken().requests + runs.len() as u64,
             artifact_bytes: self.artifact.size,

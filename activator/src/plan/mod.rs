@@ -106,6 +106,11 @@ impl Plan {
         &self.choices
     }
 
+    /// How many files have content at all.
+    pub fn files(&self) -> u64 {
+        self.choices.iter().filter(|choice| **choice != Choice::Empty).count() as u64
+    }
+
     /// How files on the node are reused.
     pub fn method(&self) -> Method {
         self.method

@@ -89,7 +89,7 @@ pub struct Transferred {
     pub reused_files: u64,
     /// Their bytes.
     pub reused_bytes: u64,
-    /// All its files.
+    /// All its files that have content.
     pub files: u64,
 }
 
@@ -123,8 +123,8 @@ pub fn transfer(
     fetch_frames(&remote, runtime, plan, &unpacker, sink)?;
     unpacker.end()?;
     let Taken { bytes, requests } = remote.taken();
-    let files = plan.choices().len() as u64;
-    Ok(Transferred { bytes, requests, reused_files: reused.files, reused_bytes: reused.bytes, files })
+    let (reused_files, reused_bytes) = (reused.files, reused.bytes);
+    Ok(Transferred { bytes, requests, reused_files, reused_bytes, files: plan.files() })
 }
 
 /// Keeps what proves the release beside it.

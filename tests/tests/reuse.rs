@@ -1,0 +1,287 @@
+//! What the node has is not fetched again, and what it only seems to have is.
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, missing_docs, reason = "a test")]
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use bytes::Bytes;
+use pannier_activator::config::Config;
+use pannier_activator::fetch::{Fetched, Origin, fetch};
+use pannier_activator::node::{Node, View};
+use pannier_activator::steps::fetch::Transferred;
+use pannier_activator::verify::verify;
+use pannier_shared::archive::read::{Contents, Outline, tail_range};
+use pannier_shared::event::{Event, Recorder};
+use pannier_shared::store::dir::DirStore;
+use pannier_shared::store::upload::Upload;
+use pannier_shared::store::{Condition, Etag, Key, Meta, Object, Result, Store, Stored};
+use pannier_tests::{APP, World, executable, listing, noise, runtime, said};
+use proptest::prelude::*;
+
+/// A store that writes down which ranges it was asked for.
+struct Asked(DirStore, Mutex<Vec<Range<u64>>>);
+
+#[async_trait::async_trait]
+impl Store for Asked {
+    fn location(&self) -> &str {
+        self.0.location()
+    }
+    async fn get(&self, key: &Key, limit: u64) -> Result<Object> {
+        self.0.get(key, limit).await
+    }
+    async fn head(&self, key: &Key) -> Result<Meta> {
+        self.0.head(key).await
+    }
+    async fn get_range(&self, key: &Key, range: Range<u64>, pin: Option<&Etag>) -> Result<Bytes> {
+        self.1.lock().unwrap().push(range.clone());
+        self.0.get_range(key, range, pin).await
+    }
+    async fn put(&self, key: &Key, bytes: Bytes, condition: Condition) -> Result<Etag> {
+        self.0.put(key, bytes, condition).await
+    }
+    async fn put_file(&self, key: &Key, upload: &Upload) -> Result<Stored> {
+        self.0.put_file(key, upload).await
+    }
+    async fn list(&self, prefix: &str) -> Result<Vec<String>> {
+        self.0.list(prefix).await
+    }
+}
+
+/// What a fetch did.
+struct Came {
+    moved: Transferred,
+    asked: Vec<Range<u64>>,
+    warnings: Vec<String>,
+    tree: PathBuf,
+}
+
+/// Fetches a release into one of the world's nodes, and compares it with what was signed.
+fn fetch_to(world: &World, node: &str, version: &str) -> Came {
+    let mut config = Config::load(&world.path("activator.toml")).unwrap();
+    let app = APP.parse().unwrap();
+    let settings = config.apps.get_mut(&app).unwrap();
+    settings.root = world.path(node);
+    let (store, told, runtime) = (Asked(world.store(), Mutex::default()), Recorder::default(), runtime());
+    let origin = Origin { store: &store, trust: &world.trust, runtime: &runtime };
+    let mut open = Node::open(&app, settings, "test", &told).unwrap();
+    let Fetched { moved, .. } = fetch(&mut open, &version.parse().unwrap(), origin, &told).unwrap();
+    drop(open);
+    let view = View::open(&app, settings).unwrap();
+    let report = verify(&view, Some(&version.parse().unwrap()), &world.trust, &told).unwrap();
+    assert_eq!(report.damaged, [], "{version}");
+    let warning = |event| if let Event::Warning { text } = event { Some(text) } else { None };
+    Came {
+        moved: moved.unwrap(),
+        asked: store.1.into_inner().unwrap(),
+        warnings: told.events().into_iter().filter_map(warning).collect(),
+        tree: world.path(node).join("releases").join(version),
+    }
+}
+
+/// A world with v1 on its node, and a v2 that `change` made of it.
+fn updated(change: impl FnOnce(&Path)) -> (World, PathBuf) {
+    let world = World::new();
+    world.publish(&world.build("v1")).unwrap();
+    fetch_to(&world, "node", "v1");
+    let built = world.build_with("v2", |tree| {
+        std::fs::write(tree.join("app/version.txt"), "v1").unwrap();
+        change(tree);
+    });
+    world.publish(&built).unwrap();
+    (world, built)
+}
+
+/// The table of contents of a built release.
+fn contents(world: &World, built: &Path) -> Contents {
+    let artifact = &world.statement(built).artifact;
+    let bytes = std::fs::read(built.join("artifact.tar.zst")).unwrap();
+    let part = |range: Range<u64>| &bytes[range.start as usize..range.end as usize];
+    let outline = Outline::open(artifact, part(tail_range(artifact).unwrap())).unwrap();
+    let tables = outline.tables(part(outline.tables_range())).unwrap();
+    outline.contents(tables).unwrap()
+}
+
+/// The frame that holds the first byte of a file.
+fn frame_of(contents: &Contents, path: &str) -> Range<u64> {
+    let number = contents.files().position(|file| file.path == path).unwrap();
+    contents.frames().iter().find(|frame| contents.files_in(frame).any(|file| file == number)).unwrap().range.clone()
+}
+
+/// The table of the group of a class, by its place in the root.
+fn table_of(contents: &Contents, path: &str) -> Range<u64> {
+    let group = contents.tables().iter().position(|table| table.files.iter().any(|file| file.path == path)).unwrap();
+    contents.outline().table_range(group)
+}
+
+#[test]
+fn a_change_of_the_app_asks_for_the_root_one_table_and_its_frame() {
+    let (world, built) = updated(|tree| std::fs::write(tree.join("app/version.txt"), "v2").unwrap());
+    let came = fetch_to(&world, "node", "v2");
+    let (contents, artifact) = (contents(&world, &built), world.statement(&built).artifact.clone());
+    let path = "app/version.txt";
+    let expected = [tail_range(&artifact).unwrap(), table_of(&contents, path), frame_of(&contents, path)];
+    assert_eq!(came.asked, expected);
+    assert_eq!(came.moved.bytes, expected.iter().map(|range| range.end - range.start).sum::<u64>());
+    let with_content = contents.files().filter(|file| file.size > 0).count() as u64;
+    assert_eq!((came.moved.reused_files, came.moved.requests), (with_content - 1, 3));
+    assert_eq!(came.warnings, Vec::<String>::new());
+}
+
+#[test]
+fn a_rebuild_with_the_same_content_asks_for_the_root_only() {
+    let (world, built) = updated(|_| ());
+    let came = fetch_to(&world, "node", "v2");
+    assert_eq!(came.asked, [tail_range(&world.statement(&built).artifact).unwrap()]);
+    assert_eq!(listing(&came.tree), listing(&world.path("node/releases/v1")));
+}
+
+#[test]
+fn a_file_that_moved_is_not_fetched_again() {
+    let (world, built) = updated(|tree| {
+        let site = tree.join("venv/lib/python3.11/site-packages");
+        std::fs::rename(site.join("big.bin"), tree.join("app/moved.bin")).unwrap();
+    });
+    let came = fetch_to(&world, "node", "v2");
+    assert!(came.moved.bytes < world.statement(&built).artifact.size / 4, "{:?}", came.moved);
+}
+
+#[test]
+fn a_first_fetch_takes_every_byte() {
+    let world = World::new();
+    let built = world.build("v1");
+    world.publish(&built).unwrap();
+    let moved = fetch_to(&world, "node", "v1").moved;
+    assert_eq!((moved.bytes, moved.reused_files), (world.statement(&built).artifact.size, 0));
+}
+
+#[test]
+fn a_damaged_source_is_named_and_its_frame_is_fetched() {
+    let path = "app/polls/views.py";
+    let harm: &[(&str, fn(&Path))] = &[
+        ("changed", |file| std::fs::write(file, "def index(request): .!.\n").unwrap()),
+        ("changed", |file| std::fs::write(file, "def").unwrap()),
+        ("mode 0664 instead of 0644", |file| {
+            std::fs::set_permissions(file, PermissionsExt::from_mode(0o664)).unwrap();
+        }),
+        ("missing", |file| std::fs::remove_file(file).unwrap()),
+        ("unreadable: ", |file| {
+            std::fs::remove_file(file).unwrap();
+            std::os::unix::fs::symlink("/etc/passwd", file).unwrap();
+        }),
+        ("a folder instead of a file", |file| {
+            std::fs::remove_file(file).unwrap();
+            std::fs::create_dir(file).unwrap();
+        }),
+    ];
+    for (damage, harm) in harm {
+        let (world, built) = updated(|_| ());
+        harm(&world.path("node/releases/v1").join(path));
+        let came = fetch_to(&world, "node", "v2");
+        let [warning] = came.warnings.as_slice() else { panic!("{damage}: {:?}", came.warnings) };
+        let expected = format!("`{path}` of the release `v1` is damaged on this node and not reused: {damage}");
+        assert!(warning.starts_with(&expected), "{warning}");
+        let frame = frame_of(&contents(&world, &built), path);
+        assert_eq!(came.asked, [tail_range(&world.statement(&built).artifact).unwrap(), frame], "{damage}");
+    }
+}
+
+#[test]
+fn damaged_tables_are_fetched_and_the_files_reused_all_the_same() {
+    let (world, _) = updated(|_| ());
+    let tables = world.path("node/.pannier/toc/v1/tables");
+    let mut bytes = std::fs::read(&tables).unwrap();
+    bytes.iter_mut().for_each(|byte| *byte ^= 1);
+    std::fs::write(&tables, &bytes).unwrap();
+    let came = fetch_to(&world, "node", "v2");
+    assert_eq!((came.asked.len(), came.warnings.len()), (2, 0), "{:?} {:?}", came.asked, came.warnings);
+    std::fs::remove_file(&tables).unwrap();
+    world.publish(&world.build("v3")).unwrap();
+    let came = fetch_to(&world, "node", "v3");
+    assert!(came.warnings[0].starts_with("nothing of `v1` is reused: "), "{:?}", came.warnings);
+}
+
+#[test]
+fn the_same_content_under_another_mode_is_a_file_of_its_own() {
+    let (world, _) = updated(|tree| executable(&tree.join("app/polls/views.py")));
+    let before = listing(&world.path("node/releases/v1"));
+    let came = fetch_to(&world, "node", "v2");
+    assert_eq!((came.moved.requests, came.warnings.len()), (2, 0));
+    let [old, new] = ["v1", "v2"]
+        .map(|version| world.path("node/releases").join(version).join("app/polls/views.py").metadata().unwrap());
+    assert_ne!(old.ino(), new.ino());
+    assert_eq!((old.mode() & 0o7777, new.mode() & 0o7777), (0o644, 0o755));
+    assert_eq!(listing(&world.path("node/releases/v1")), before);
+}
+
+#[test]
+fn removing_a_source_leaves_what_was_shared_from_it() {
+    let (world, _) = updated(|_| ());
+    let came = fetch_to(&world, "node", "v2");
+    let before = listing(&came.tree);
+    std::fs::remove_dir_all(world.path("node/releases/v1")).unwrap();
+    assert_eq!(listing(&came.tree), before);
+}
+
+#[test]
+fn the_plan_says_what_the_fetch_then_does() {
+    let (world, _) = updated(|tree| {
+        std::fs::write(tree.join("app/large.bin"), noise(2 << 20, 9)).unwrap();
+        std::fs::remove_file(tree.join("app/polls/views.py")).unwrap();
+        std::fs::write(tree.join("static/admin/base.0123456789ab.css"), "body {}").unwrap();
+    });
+    let json = |arguments: &[&str]| -> serde_json::Value {
+        let output = world.run(arguments);
+        assert!(output.status.success(), "{}", said(&output));
+        serde_json::from_str(String::from_utf8(output.stdout).unwrap().lines().last().unwrap()).unwrap()
+    };
+    json(&["activate", APP, "v1", "--json"]);
+    let plan = json(&["plan", APP, "v2", "--json"]);
+    let todo = &plan["todo"];
+    let changes = ["kept", "changed", "added", "removed"].map(|what| todo["changes"][what].as_u64().unwrap());
+    assert_eq!(changes, [10, 1, 1, 1], "{plan}");
+    let fetched = json(&["fetch", APP, "v2", "--json"]);
+    for (planned, done) in [("wire_bytes", "bytes"), ("requests", "requests"), ("reused_files", "reused_files")] {
+        assert_eq!(todo[planned], fetched[done], "{planned}");
+    }
+    assert_eq!(json(&["plan", APP, "v2", "--json"])["todo"], serde_json::Value::Null);
+}
+
+/// Files by path: which of a few contents, and whether executable.
+fn tree() -> impl Strategy<Value = BTreeMap<String, (u8, bool)>> {
+    let path = ("(app|static|venv)/[a-d]", "[a-e]{1,2}").prop_map(|(folder, name)| format!("{folder}/{name}.x"));
+    proptest::collection::btree_map(path, (0..12u8, any::<bool>()), 0..30)
+}
+
+fn lay(tree: &Path, files: &BTreeMap<String, (u8, bool)>) {
+    for (path, (content, is_executable)) in files {
+        let path = tree.join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        // Nothing, a few bytes, or more than a frame holds.
+        let length = [0, 1, 700, 300_000, 1_200_000][usize::from(*content) % 5];
+        std::fs::write(&path, noise(length, u64::from(*content))).unwrap();
+        if *is_executable {
+            executable(&path);
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_fetch_with_reuse_gives_the_tree_of_a_fetch_without(old in tree(), new in tree(), common in tree()) {
+        let world = World::new();
+        for (version, files) in [("v1", old), ("v2", new)] {
+            let files = files.into_iter().chain(common.clone()).collect();
+            world.publish(&world.build_with(version, |tree| lay(tree, &files))).unwrap();
+        }
+        fetch_to(&world, "node", "v1");
+        let warm = fetch_to(&world, "node", "v2");
+        let cold = fetch_to(&world, "empty", "v2");
+        prop_assert_eq!(listing(&warm.tree), listing(&cold.tree));
+        prop_assert!(warm.moved.bytes <= cold.moved.bytes && warm.moved.reused_files > 0);
+    }
+}
