@@ -173,6 +173,29 @@ async fn a_copy_of_other_bytes_is_noticed_and_sent_instead() {
 }
 
 #[tokio::test]
+async fn a_whole_that_is_not_the_file_is_refused_by_the_store_and_sent_without_copies() {
+    let place = Place::new().await;
+    let (upload, new, _) = two_releases(&place).await;
+    place.server.set_faults(Faults { wrong_copies: 1, silent_copies: true, ..Faults::default() });
+    let stored = place.store.put_file(&key("new"), &upload).await.unwrap();
+    assert_eq!(stored.copied, 0);
+    assert!(place.server.requests().iter().any(|request| request.method == "POST" && request.status == 400));
+    assert!(place.read("new").await == new);
+    assert_eq!(place.server.open_uploads(), 0);
+}
+
+#[tokio::test]
+async fn a_store_that_does_not_prove_the_whole_gets_it_in_one_piece() {
+    let place = Place::new().await;
+    let (upload, new, _) = two_releases(&place).await;
+    place.server.set_faults(Faults { no_checksum_of_the_whole: true, ..Faults::default() });
+    let stored = place.store.put_file(&key("new"), &upload).await.unwrap();
+    assert_eq!((stored.copied, place.sent()), (0, new.len() as u64));
+    assert!(place.read("new").await == new);
+    assert_eq!(place.server.open_uploads(), 0);
+}
+
+#[tokio::test]
 async fn stumbles_are_overcome() {
     let content = noise(40 * MIB, 1);
     for faults in [

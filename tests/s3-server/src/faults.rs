@@ -30,6 +30,10 @@ pub struct Faults {
     pub errors_in_200: u64,
     /// So many of the next copies of parts take the bytes one further than asked for.
     pub wrong_copies: u64,
+    /// Answers to copies of parts do not say a checksum.
+    pub silent_copies: bool,
+    /// Multipart uploads are begun without the checksum that was asked for.
+    pub no_checksum_of_the_whole: bool,
 }
 
 /// How a body ends.
