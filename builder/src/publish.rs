@@ -98,7 +98,8 @@ impl Error {
             }
             Self::Artifact { .. } => Some("run `pannier build` again".to_owned()),
             Self::Statement { source, .. } => source.hint(),
-            Self::Fs(_) | Self::Store(_) => None,
+            Self::Store(error) => error.hint(),
+            Self::Fs(_) => None,
         }
     }
 }

@@ -224,6 +224,21 @@ fn a_store_that_is_not_there() {
 }
 
 #[test]
+fn a_store_that_cannot_be_written_to() {
+    let desk = Desk::new();
+    desk.write("built/release.json", "");
+    let place = ["--store", "https://releases.example/polls", "--trust", "trust"];
+    assert_snapshot!(desk.run(&[&["publish", "built"], &place[..]].concat()), @r#"
+    exit 2
+    error: the store cannot be opened
+      caused by: the store https://releases.example/polls cannot be written to
+
+    hint: a web server is only read from, and by name: use the address `s3://` or `file://` of the store
+    "#);
+    assert!(desk.run(&[&["releases", "polls"], &place[..]].concat()).starts_with("exit 2\n"));
+}
+
+#[test]
 fn no_store() {
     assert_snapshot!(Desk::new().run(&["releases", "polls", "--trust", "trust"]), @r#"
     exit 2
@@ -260,6 +275,17 @@ fn an_error_for_a_machine_is_one_line_of_json() {
     let told = Desk::new().run(&["--json", "build", "gone", "--app", "a", "--version", "v1", "--key", "ci"]);
     let last = told.lines().last().unwrap();
     assert!(last.starts_with("{\"event\":\"error\",\"exit\":3,"), "{told}");
+}
+
+#[test]
+fn a_command_line_that_is_not_understood_is_json_too() {
+    let told = Desk::new().run(&["--json", "keys", "new", "x", "--for", "relase"]);
+    assert_snapshot!(told, @r#"
+    exit 2
+    stdout:
+    {"event":"schema","version":1,"program":"pannier 0.1.0"}
+    {"event":"error","exit":2,"message":"invalid value 'relase' for '--for <ROLE>': `relase` is nothing a key can be for: expected `release` or `channel`","causes":[],"serving":null,"hints":["try `--help`"]}
+    "#);
 }
 
 #[test]

@@ -1,12 +1,15 @@
 //! Exit statuses: an interface, the same for both programs. Each says what is true now.
 
+use crate::{published, store};
+
 /// One reason to end a program, with its number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Exit {
     /// Done, or there was nothing to do.
     Done = 0,
-    /// Something unexpected: a bug, or an error no other status names. Nothing was changed that is not said.
+    /// Something unexpected: a bug, an error no other status names, or all is done and the result could not be written
+    /// to stdout. Nothing was changed that is not said.
     Unexpected = 1,
     /// The command line or a configuration file is wrong; nothing was changed.
     Usage = 2,
@@ -35,5 +38,30 @@ impl Exit {
     /// The number for the shell.
     pub fn code(self) -> u8 {
         self as u8
+    }
+}
+
+impl From<&store::Error> for Exit {
+    fn from(error: &store::Error) -> Self {
+        use store::Error as E;
+        match error {
+            E::NotFound { .. } => Exit::NotFound,
+            E::AlreadyExists { .. } | E::Changed { .. } | E::Denied { .. } => Exit::Store,
+            E::Unavailable { .. } | E::WrongAnswer { .. } => Exit::Store,
+            E::Unsupported { .. } => Exit::Usage,
+            E::Fs(_) | E::FileChanged { .. } => Exit::Machine,
+        }
+    }
+}
+
+impl From<&published::Error> for Exit {
+    fn from(error: &published::Error) -> Self {
+        use published::Error as E;
+        match error {
+            E::Store(error) => Exit::from(error),
+            E::UnknownApp { .. } | E::UnknownVersion { .. } | E::UnknownChannel { .. } => Exit::NotFound,
+            E::OtherTargets { .. } => Exit::Refused,
+            E::Refused { .. } | E::Misplaced { .. } | E::NotTheNamed { .. } => Exit::Verification,
+        }
     }
 }

@@ -125,6 +125,7 @@ impl Error {
                 (!names.is_empty()).then(|| format!("did you mean {}?", names.join(" or ")))
             }
             Self::Refused { source, .. } => source.hint(),
+            Self::Store(error) => error.hint(),
             _ => None,
         }
     }

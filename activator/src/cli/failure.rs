@@ -59,7 +59,7 @@ impl Error {
         match self {
             Error::Config(config::Error::NoApp { .. }) => Exit::NotFound,
             Error::Config(_) | Error::Location(_) | Error::NoStore | Error::Trust(_) => Exit::Usage,
-            Error::Store(error) => of_store(error),
+            Error::Store(error) => Exit::from(error),
             Error::Runtime(_) => Exit::Machine,
             Error::Node(error) => of_node(error),
             Error::NotHere(_) => Exit::NotFound,
@@ -69,7 +69,7 @@ impl Error {
             Error::Activate(failure) | Error::Rollback(rollback::Error::Failed(failure)) => of_activation(failure),
             Error::Rollback(rollback::Error::NoneHealthy { .. } | rollback::Error::NotHere(_)) => Exit::NotFound,
             Error::Rollback(rollback::Error::NeverHealthy { .. }) => Exit::Refused,
-            Error::Published(error) => of_published(error),
+            Error::Published(error) => Exit::from(error.as_ref()),
             Error::Verify(error) => of_verify(error),
         }
     }
@@ -78,7 +78,7 @@ impl Error {
         match self {
             Error::Config(error) => error.hint(),
             Error::Location(_) | Error::Runtime(_) => None,
-            Error::Store(error) => store_hint(error),
+            Error::Store(error) => error.hint(),
             Error::NoStore => {
                 Some("name one by `store` in the configuration, by `--store` or by `PANNIER_STORE`".to_owned())
             }
@@ -119,48 +119,6 @@ impl Error {
     }
 }
 
-fn of_store(error: &store::Error) -> Exit {
-    match error {
-        store::Error::NotFound { .. } => Exit::NotFound,
-        store::Error::AlreadyExists { .. } | store::Error::Changed { .. } | store::Error::Unsupported { .. } => {
-            Exit::Store
-        }
-        store::Error::Denied { .. } | store::Error::Unavailable { .. } | store::Error::WrongAnswer { .. } => {
-            Exit::Store
-        }
-        store::Error::Fs(_) | store::Error::FileChanged { .. } => Exit::Machine,
-    }
-}
-
-fn store_hint(error: &store::Error) -> Option<String> {
-    match error {
-        store::Error::Denied { .. } => Some(
-            "check `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and `AWS_REGION`, or the role of this machine"
-                .to_owned(),
-        ),
-        store::Error::Unavailable { .. } => Some("check the address and the network, then type it again".to_owned()),
-        _ => None,
-    }
-}
-
-fn of_published(error: &published::Error) -> Exit {
-    match error {
-        published::Error::Store(error) => of_store(error),
-        published::Error::UnknownApp { .. } => Exit::NotFound,
-        published::Error::UnknownVersion { .. } | published::Error::UnknownChannel { .. } => Exit::NotFound,
-        published::Error::OtherTargets { .. } => Exit::Refused,
-        published::Error::Refused { .. } => Exit::Verification,
-        published::Error::Misplaced { .. } | published::Error::NotTheNamed { .. } => Exit::Verification,
-    }
-}
-
-fn published_hint(error: &published::Error) -> Option<String> {
-    match error {
-        published::Error::Store(error) => store_hint(error),
-        other => other.hint(),
-    }
-}
-
 fn of_node(error: &node::Error) -> Exit {
     match error {
         node::Error::Lock { source: lock::Error::Held(_), .. } => Exit::Locked,
@@ -175,12 +133,12 @@ fn of_node(error: &node::Error) -> Exit {
 fn of_fetch(error: &fetch::Error) -> Exit {
     use pannier_activator::steps::fetch::Error as Transfer;
     match error {
-        fetch::Error::Resolve(resolve::Error::Published(error)) => of_published(error),
+        fetch::Error::Resolve(resolve::Error::Published(error)) => Exit::from(error.as_ref()),
         fetch::Error::Resolve(resolve::Error::WentBack { .. }) => Exit::Verification,
         fetch::Error::Resolve(resolve::Error::Fs(_)) => Exit::Machine,
         fetch::Error::Admit(_) | fetch::Error::AnotherHere { .. } | fetch::Error::InTheWay(_) => Exit::Refused,
         fetch::Error::NoRoom { .. } | fetch::Error::Fs(_) | fetch::Error::Transfer(Transfer::Fs(_)) => Exit::Machine,
-        fetch::Error::Transfer(Transfer::Store { source, .. }) => match of_store(source) {
+        fetch::Error::Transfer(Transfer::Store { source, .. }) => match Exit::from(source) {
             // The statement is there and its artifact is not: the store is at fault, not what was asked for.
             Exit::NotFound => Exit::Store,
             other => other,
@@ -195,7 +153,7 @@ fn fetch_hint(error: &fetch::Error) -> Option<String> {
     use pannier_activator::steps::fetch::Error as Transfer;
     match error {
         fetch::Error::Resolve(resolve::Error::Published(error)) => published_hint(error),
-        fetch::Error::Transfer(Transfer::Store { source, .. }) => store_hint(source),
+        fetch::Error::Transfer(Transfer::Store { source, .. }) => source.hint(),
         other => other.hint(),
     }
 }
@@ -231,4 +189,15 @@ fn verify_hint(error: &verify::Error) -> Option<String> {
         verify::Error::Statement { source, .. } => source.hint(),
         verify::Error::Replaced { .. } | verify::Error::Tables { .. } | verify::Error::Fs(_) => None,
     }
+}
+
+/// What is near, else the command that shows what there is.
+fn published_hint(error: &published::Error) -> Option<String> {
+    error.hint().or_else(|| match error {
+        published::Error::UnknownVersion { store, .. } if store.starts_with("https://") => None,
+        published::Error::UnknownVersion { app, .. } => {
+            Some(format!("`pannier-activator releases {app} --published` shows what there is"))
+        }
+        _ => None,
+    })
 }

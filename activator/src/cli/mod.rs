@@ -1,15 +1,13 @@
 //! The program: reads what was typed, does it by the library, prints what came of it. Nothing else prints or exits.
 
-use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Parser;
 use pannier_activator::config::Config;
 use pannier_activator::node::View;
 use pannier_activator::status::status;
-use pannier_shared::event::{Event, Sink};
 use pannier_shared::id::AppName;
-use pannier_shared::report::{self, Style, Surroundings};
+use pannier_shared::report::{Ended, Failure, Style, Surroundings, Talk, Volume};
 
 mod args;
 mod commands;
@@ -18,55 +16,41 @@ mod output;
 
 use args::{Common, Typed};
 use commands::Session;
-use failure::Error;
 
 /// What the first JSON line names.
 const PROGRAM: &str = concat!("pannier-activator ", env!("CARGO_PKG_VERSION"));
 
 /// Runs the program.
 pub fn main() -> ExitCode {
-    let typed = Typed::parse();
-    let style = style(&typed.common);
-    let sink = sink(&typed.common, style);
+    let typed = match Typed::try_parse() {
+        Ok(typed) => typed,
+        Err(error) => return not_understood(&error),
+    };
+    let talk = talk(&typed.common);
+    let sink = talk.sink(PROGRAM);
     let done = Session::begin(&typed.common, sink.as_ref()).and_then(|session| session.run(&typed.command));
+    // The bars must be gone before anything else is written.
     drop(sink);
-    match done {
-        Ok(output) => {
-            print(&mut std::io::stdout(), if style == Style::Json { output.json() } else { output.to_string() });
-            ExitCode::from(output.exit().code())
-        }
-        Err(error) => fail(error, typed.command.app(), &typed.common, style),
+    talk.end(done.map_or_else(
+        |error| Err(error.into_failure(typed.command.app().and_then(|app| serving(app, &typed.common)))),
+        |output| Ok(Ended { output: output.text(talk.style), exit: output.exit() }),
+    ))
+}
+
+fn talk(common: &Common) -> Talk {
+    let style = if common.json { Style::Json } else { Style::for_person(&Surroundings::of_process()) };
+    Talk { style, volume: if common.quiet { Volume::Quiet } else { Volume::All } }
+}
+
+/// Also help and the version come this way; a machine is only told what is an error.
+fn not_understood(error: &clap::Error) -> ExitCode {
+    if error.use_stderr() && std::env::args_os().any(|argument| argument == "--json") {
+        let talk = Talk { style: Style::Json, volume: Volume::Quiet };
+        // Its first line says how the others are to be read.
+        drop(talk.sink(PROGRAM));
+        return talk.end(Err(Failure::of_usage(&error.to_string())));
     }
-}
-
-fn style(common: &Common) -> Style {
-    if common.json { Style::Json } else { Style::for_person(&Surroundings::of_process()) }
-}
-
-fn sink(common: &Common, style: Style) -> Box<dyn Sink> {
-    let sink = report::for_terminal(style, PROGRAM);
-    if common.quiet { Box::new(WarningsOnly(sink)) } else { sink }
-}
-
-/// Passes on what a person should look at, and no progress.
-struct WarningsOnly(Box<dyn Sink>);
-
-impl Sink for WarningsOnly {
-    fn emit(&self, event: Event) {
-        if matches!(event, Event::Warning { .. }) {
-            self.0.emit(event);
-        }
-    }
-}
-
-fn fail(error: Error, app: Option<&AppName>, common: &Common, style: Style) -> ExitCode {
-    let failure = error.into_failure(app.and_then(|app| serving(app, common)));
-    let text = failure.render(style);
-    match style {
-        Style::Json => print(&mut std::io::stdout(), text),
-        Style::Plain | Style::Bars(_) => print(&mut std::io::stderr(), text),
-    }
-    ExitCode::from(failure.exit.code())
+    error.exit()
 }
 
 /// What serves now; nothing is said where that cannot be found out.
@@ -74,9 +58,4 @@ fn serving(app: &AppName, common: &Common) -> Option<String> {
     let config = Config::load(&common.config).ok()?;
     let view = View::open(app, config.app(app).ok()?).ok()?;
     Some(status(&view).serving())
-}
-
-/// A reader that went away is no reason to fail: what was asked for is done.
-fn print(out: &mut impl Write, text: String) {
-    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
 }

@@ -11,7 +11,7 @@ use pannier_activator::steps::fetch::Transferred;
 use pannier_activator::verify::Report;
 use pannier_shared::exit::Exit;
 use pannier_shared::id::{AppName, Version};
-use pannier_shared::report::human;
+use pannier_shared::report::{Style, human, result_line};
 use serde::Serialize;
 
 /// The result of a command.
@@ -100,13 +100,6 @@ impl Switched {
     }
 }
 
-#[derive(Serialize)]
-#[serde(tag = "event", rename = "result")]
-struct Line<'a> {
-    #[serde(flatten)]
-    output: &'a Output,
-}
-
 impl Output {
     /// Of a fetch.
     pub fn fetched(app: AppName, fetched: Fetched) -> Self {
@@ -123,10 +116,9 @@ impl Output {
         }
     }
 
-    /// As one JSON line.
-    pub fn json(&self) -> String {
-        // Names, numbers and lists always have a JSON form.
-        serde_json::to_string(&Line { output: self }).unwrap_or_default() + "\n"
+    /// The text to print, with its final newline.
+    pub fn text(&self, style: Style) -> String {
+        if style == Style::Json { result_line(self) } else { self.to_string() }
     }
 }
 

@@ -12,8 +12,8 @@ use pannier_builder::{keys, releases, settings};
 use pannier_shared::event::Sink;
 use pannier_shared::published::Published;
 use pannier_shared::signature::{SigningKey, Trust};
-use pannier_shared::store::Store;
 use pannier_shared::store::location::Location;
+use pannier_shared::store::{self, Store};
 use pannier_shared::sys::{clock, fs};
 use tokio::runtime::Runtime;
 
@@ -58,7 +58,7 @@ impl Session {
     fn publish(&self, typed: &Publish) -> Result<Output, Error> {
         let folder = typed.folder.clone().map_or_else(|| only_build(Path::new("dist")), Ok)?;
         let (runtime, trust) = (runtime()?, Trust::load(&typed.place.trust)?);
-        let store = self.store(&typed.place, &runtime)?;
+        let store = self.store_to_write(&typed.place, &runtime)?;
         let location = store.location().to_owned();
         let publication = Publication::open(&folder, store, runtime, trust, clock::now())?;
         let (outcome, statement) = publish::publish(publication, self.sink.as_ref())?;
@@ -67,7 +67,7 @@ impl Session {
 
     fn promote(&self, typed: &Promote) -> Result<Output, Error> {
         let (runtime, trust, key) = (runtime()?, Trust::load(&typed.place.trust)?, self.key(&typed.key)?);
-        let store = self.store(&typed.place, &runtime)?;
+        let store = self.store_to_write(&typed.place, &runtime)?;
         let order = Order {
             app: typed.app.clone(),
             version: typed.version.clone(),
@@ -96,12 +96,29 @@ impl Session {
 
     /// The store that was typed, else the one of the pannier.toml here.
     fn store(&self, place: &Place, runtime: &Runtime) -> Result<Box<dyn Store>, Error> {
-        let configured = || Ok::<_, Error>(settings::load(Path::new("."))?.store);
-        let location = place.store.clone().map_or_else(configured, |store| Ok(Some(store)))?;
-        let location: Location = location.ok_or(Error::NoStore)?.parse()?;
-        let variable = |name: &str| self.env.get(name).map(|value| value.to_string_lossy().into_owned());
-        Ok(runtime.block_on(open_store(&location, &variable))?)
+        self.open(&located(place)?, runtime)
     }
+
+    /// One that can be written to; said before anything is asked of it.
+    fn store_to_write(&self, place: &Place, runtime: &Runtime) -> Result<Box<dyn Store>, Error> {
+        match located(place)? {
+            Location::Web(url) => {
+                Err(store::Error::Unsupported { store: url.to_string(), what: "be written to" }.into())
+            }
+            location => self.open(&location, runtime),
+        }
+    }
+
+    fn open(&self, location: &Location, runtime: &Runtime) -> Result<Box<dyn Store>, Error> {
+        let variable = |name: &str| self.env.get(name).map(|value| value.to_string_lossy().into_owned());
+        Ok(runtime.block_on(open_store(location, &variable))?)
+    }
+}
+
+fn located(place: &Place) -> Result<Location, Error> {
+    let configured = || Ok::<_, Error>(settings::load(Path::new("."))?.store);
+    let location = place.store.clone().map_or_else(configured, |store| Ok(Some(store)))?;
+    Ok(location.ok_or(Error::NoStore)?.parse()?)
 }
 
 /// The only folder below `dist` that holds a built release.

@@ -68,7 +68,7 @@ impl Error {
             Self::Settings(settings::Error::Fs(_)) | Self::Runtime(_) | Self::Fs(_) => Exit::Machine,
             Self::Settings(_) | Self::NoApp | Self::Trust(_) | Self::NoStore | Self::Location(_) => Exit::Usage,
             Self::ManyBuilt(_) => Exit::Usage,
-            Self::Store(error) => of_store(error),
+            Self::Store(error) => Exit::from(error),
             Self::NothingBuilt(_) => Exit::NotFound,
             Self::Build(failed) if !failed.left.is_empty() => Exit::Mixed,
             Self::Build(failed) if failed.no_room() => Exit::Machine,
@@ -76,7 +76,7 @@ impl Error {
             Self::Key(error) => of_key(error),
             Self::Publish(error) => of_publish(error),
             Self::Promote(error) => of_promote(error),
-            Self::Published(error) => of_published(error),
+            Self::Published(error) => Exit::from(error.as_ref()),
         }
     }
 
@@ -86,7 +86,7 @@ impl Error {
                 Some("run `pannier build` with the folder of the Django project".to_owned())
             }
             Self::Settings(_) | Self::Location(_) | Self::Runtime(_) | Self::Fs(_) => None,
-            Self::Store(error) => store_hint(error),
+            Self::Store(error) => error.hint(),
             Self::NoApp => Some("give it with `--app NAME`, or `app = \"NAME\"` in pannier.toml".to_owned()),
             Self::Build(failed) => failed.hint(),
             Self::Key(error) => key_hint(error),
@@ -96,9 +96,8 @@ impl Error {
             Self::NoStore => Some("name it with `--store`, `PANNIER_STORE`, or `store` in pannier.toml".to_owned()),
             Self::NothingBuilt(_) => Some("run `pannier build` first, or name the folder that it made".to_owned()),
             Self::ManyBuilt(_) => Some("name the one to publish: `pannier publish FOLDER`".to_owned()),
-            Self::Publish(publish::Error::Store(error)) => store_hint(error),
             Self::Publish(error) => error.hint(),
-            Self::Promote(promote::Error::Published(published::Error::Store(error))) => store_hint(error),
+            Self::Promote(promote::Error::Published(error)) => published_hint(error),
             Self::Promote(error) => error.hint(),
             Self::Published(error) => published_hint(error),
         }
@@ -221,14 +220,14 @@ fn of_publish(error: &publish::Error) -> Exit {
         publish::Error::Fs(error) if error.is_not_found() => Exit::NotFound,
         publish::Error::Fs(_) => Exit::Machine,
         publish::Error::Statement { .. } | publish::Error::Artifact { .. } => Exit::Verification,
-        publish::Error::Store(error) => of_store(error),
+        publish::Error::Store(error) => Exit::from(error),
         publish::Error::Different { .. } => Exit::Refused,
     }
 }
 
 fn of_promote(error: &promote::Error) -> Exit {
     match error {
-        promote::Error::Published(error) => of_published(error),
+        promote::Error::Published(error) => Exit::from(error),
         promote::Error::Sign(SignError::TooLarge { .. }) => Exit::Usage,
         promote::Error::Sign(_) => Exit::Unexpected,
         promote::Error::KeyNotTrusted { .. } | promote::Error::Overtaken { .. } => Exit::Refused,
@@ -237,44 +236,13 @@ fn of_promote(error: &promote::Error) -> Exit {
     }
 }
 
-fn of_store(error: &store::Error) -> Exit {
-    match error {
-        store::Error::NotFound { .. } => Exit::NotFound,
-        store::Error::AlreadyExists { .. } | store::Error::Changed { .. } | store::Error::Unsupported { .. } => {
-            Exit::Store
-        }
-        store::Error::Denied { .. } | store::Error::Unavailable { .. } | store::Error::WrongAnswer { .. } => {
-            Exit::Store
-        }
-        store::Error::Fs(_) | store::Error::FileChanged { .. } => Exit::Machine,
-    }
-}
-
-fn store_hint(error: &store::Error) -> Option<String> {
-    match error {
-        store::Error::Denied { .. } => Some(
-            "check `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and `AWS_REGION`, or the role of this machine"
-                .to_owned(),
-        ),
-        store::Error::Unavailable { .. } => Some("check the address and the network, then type it again".to_owned()),
-        _ => None,
-    }
-}
-
-fn of_published(error: &published::Error) -> Exit {
-    match error {
-        published::Error::Store(error) => of_store(error),
-        published::Error::UnknownApp { .. } => Exit::NotFound,
-        published::Error::UnknownVersion { .. } | published::Error::UnknownChannel { .. } => Exit::NotFound,
-        published::Error::OtherTargets { .. } => Exit::Refused,
-        published::Error::Refused { .. } => Exit::Verification,
-        published::Error::Misplaced { .. } | published::Error::NotTheNamed { .. } => Exit::Verification,
-    }
-}
-
+/// What is near, else the command that shows what there is.
 fn published_hint(error: &published::Error) -> Option<String> {
-    match error {
-        published::Error::Store(error) => store_hint(error),
-        other => other.hint(),
-    }
+    error.hint().or_else(|| match error {
+        published::Error::UnknownVersion { store, .. } if store.starts_with("https://") => None,
+        published::Error::UnknownVersion { app, .. } | published::Error::UnknownChannel { app, .. } => {
+            Some(format!("`pannier releases {app}` shows what there is"))
+        }
+        _ => None,
+    })
 }

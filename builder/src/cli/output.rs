@@ -11,7 +11,7 @@ use pannier_builder::releases::{ChannelState, Listing, Release, TargetState};
 use pannier_shared::digest::Digest;
 use pannier_shared::exit::Exit;
 use pannier_shared::id::{AppName, ChannelName, Target, Version};
-use pannier_shared::report::human;
+use pannier_shared::report::{Style, human, result_line};
 use pannier_shared::statement::{Channel, Statement};
 use serde::Serialize;
 
@@ -92,13 +92,6 @@ pub struct ChannelRow {
     refused: Option<String>,
 }
 
-#[derive(Serialize)]
-#[serde(tag = "event", rename = "result")]
-struct Line<'a> {
-    #[serde(flatten)]
-    output: &'a Output,
-}
-
 impl Output {
     /// Of a build.
     pub fn built(built: Built) -> Self {
@@ -166,10 +159,9 @@ impl Output {
         }
     }
 
-    /// As one JSON line.
-    pub fn json(&self) -> String {
-        // Names, numbers and lists always have a JSON form.
-        serde_json::to_string(&Line { output: self }).unwrap_or_default() + "\n"
+    /// The text to print, with its final newline.
+    pub fn text(&self, style: Style) -> String {
+        if style == Style::Json { result_line(self) } else { self.to_string() }
     }
 }
 

@@ -4,6 +4,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::operation::get_object::GetObjectOutput;
 use bytes::{Bytes, BytesMut};
@@ -34,6 +35,9 @@ pub(super) enum Failure {
 }
 
 pub(super) fn failure<E: ProvideErrorMetadata + std::error::Error + 'static>(error: SdkError<E>) -> Failure {
+    if let Some(error) = no_credentials(&error) {
+        return Failure::NotSent(error);
+    }
     match &error {
         SdkError::ConstructionFailure(_) => Failure::NotSent(causes(&error)),
         SdkError::ServiceError(refused) => {
@@ -67,6 +71,18 @@ fn meant(status: u16, code: &str) -> u16 {
         (200..=299, _) => 500,
         _ => status,
     }
+}
+
+/// What the SDK says when it has no credentials to sign with: it calls that a failure of the connection.
+fn no_credentials(error: &(dyn std::error::Error + 'static)) -> Option<String> {
+    let mut chain = std::iter::successors(Some(error), |error| error.source());
+    let error = chain.find_map(|error| error.downcast_ref::<CredentialsError>())?;
+    Some(match error {
+        CredentialsError::CredentialsNotLoaded(_) => "no credentials: none in the environment (`AWS_ACCESS_KEY_ID` \
+             and `AWS_SECRET_ACCESS_KEY`), in a profile below `~/.aws` or from a role of this machine"
+            .to_owned(),
+        other => format!("no credentials: {}", causes(other)),
+    })
 }
 
 /// The last two causes of an error: the ones above only say that there was one.

@@ -46,6 +46,16 @@ impl Failure {
         Self { exit, message: error.to_string(), causes, serving: None, hints: Vec::new() }
     }
 
+    /// A command line that was not understood, from the text that the parser has for people: its first paragraph, and
+    /// the usage where it shows one.
+    pub fn of_usage(text: &str) -> Self {
+        let mut paragraphs = text.trim().split("\n\n");
+        let message = paragraphs.next().unwrap_or_default().trim_start_matches("error: ").to_owned();
+        let usage = paragraphs.find_map(|paragraph| paragraph.strip_prefix("Usage: "));
+        let hints = vec![usage.map_or_else(|| "try `--help`".to_owned(), |usage| format!("type it as `{usage}`"))];
+        Self { exit: Exit::Usage, message, causes: Vec::new(), serving: None, hints }
+    }
+
     /// Says which release serves now.
     pub fn serving(mut self, release: impl Into<String>) -> Self {
         self.serving = Some(release.into());
@@ -142,6 +152,13 @@ mod tests {
     fn with_nothing_to_add() {
         let short = Failure::of(Exit::Unexpected, &std::io::Error::other("broken"));
         insta::assert_snapshot!(short.render(Style::Plain), @"error: broken");
+    }
+
+    #[test]
+    fn a_command_line_that_is_not_understood() {
+        let text =
+            "error: unexpected argument '--nope' found\n\n  tip: x\n\nUsage: pannier version [OPTIONS]\n\nFor more";
+        insta::assert_snapshot!(Failure::of_usage(text).render(Style::Json), @r#"{"event":"error","exit":2,"message":"unexpected argument '--nope' found","causes":[],"serving":null,"hints":["type it as `pannier version [OPTIONS]`"]}"#);
     }
 
     #[test]

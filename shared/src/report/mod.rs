@@ -13,11 +13,13 @@ mod failure;
 pub mod human;
 mod json;
 mod plain;
+mod talk;
 
 pub use bars::Bars;
 pub use failure::Failure;
 pub use json::{JsonLines, SCHEMA};
 pub use plain::Plain;
+pub use talk::{Ended, Talk, Volume, result_line};
 
 /// How a program talks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -203,6 +203,21 @@ impl Error {
         let words = |(digest, size): (Digest, u64)| format!("{size} bytes with sha256 {digest}");
         Self::FileChanged { file: file.display().to_string(), expected: words(expected), found: words(found) }
     }
+
+    /// What a person may do about it.
+    pub fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Self::Denied { store, .. } if store.starts_with("s3://") => {
+                "check `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and `AWS_REGION`, or the role of this machine"
+            }
+            Self::Unavailable { .. } => "check the address and the network, then type it again",
+            Self::Unsupported { store, .. } if store.starts_with("https://") => {
+                "a web server is only read from, and by name: use the address `s3://` or `file://` of the store"
+            }
+            _ => return None,
+        };
+        Some(hint.to_owned())
+    }
 }
 
 /// Refuses a range that no store is asked for: an empty one, and one of more than [`MAX_RANGE`] bytes.
