@@ -157,10 +157,13 @@ fn a_first_fetch_takes_every_byte() {
     assert_eq!((moved.bytes, moved.reused_files), (world.statement(&built).artifact.size, 0));
 }
 
+/// What is done to a file.
+type Harm = fn(&Path);
+
 #[test]
 fn a_damaged_source_is_named_and_its_frame_is_fetched() {
     let path = "app/polls/views.py";
-    let harm: &[(&str, fn(&Path))] = &[
+    let harm: &[(&str, Harm)] = &[
         ("changed", |file| std::fs::write(file, "def index(request): .!.\n").unwrap()),
         ("changed", |file| std::fs::write(file, "def").unwrap()),
         ("mode 0664 instead of 0644", |file| {
