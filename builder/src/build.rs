@@ -210,25 +210,6 @@ pub struct Failed {
     pub left: Vec<NotUndone<Error>>,
 }
 
-impl Failed {
-    /// True when a disk was full, also when it was another program that said so: it is this machine that has to be
-    /// looked at then, and not what that program did.
-    pub fn no_room(&self) -> bool {
-        let first: &dyn std::error::Error = &self.source;
-        std::iter::successors(Some(first), |error| error.source())
-            .any(|error| error.to_string().contains("No space left on device"))
-    }
-
-    /// What to do about it, where that can be said.
-    pub fn hint(&self) -> Option<String> {
-        if self.no_room() {
-            let out = self.out.display();
-            return Some(format!("see what takes it: `df -h {out} /tmp; df -i {out} /tmp`"));
-        }
-        self.source.hint()
-    }
-}
-
 /// Builds a release.
 pub fn build(request: Request, sink: &Arc<dyn Sink>) -> Result<Built, Box<Failed>> {
     let out = request.out.clone();

@@ -16,6 +16,7 @@ mod output;
 
 use args::{Common, Typed};
 use commands::Session;
+use failure::Error;
 
 /// What the first JSON line names.
 const PROGRAM: &str = concat!("pannier-activator ", env!("CARGO_PKG_VERSION"));
@@ -32,7 +33,7 @@ pub fn main() -> ExitCode {
     // The bars must be gone before anything else is written.
     drop(sink);
     talk.end(done.map_or_else(
-        |error| Err(error.into_failure(typed.command.app().and_then(|app| serving(app, &typed.common)))),
+        |error| Err(explained(error, typed.command.app(), &typed.common)),
         |output| Ok(Ended { output: output.text(talk.style), exit: output.exit() }),
     ))
 }
@@ -53,9 +54,13 @@ fn not_understood(error: &clap::Error) -> ExitCode {
     error.exit()
 }
 
-/// What serves now; nothing is said where that cannot be found out.
-fn serving(app: &AppName, common: &Common) -> Option<String> {
-    let config = Config::load(&common.config).ok()?;
-    let view = View::open(app, config.app(app).ok()?).ok()?;
-    Some(status(&view).serving())
+/// With what serves now; nothing is said where that cannot be found out.
+fn explained(error: Error, app: Option<&AppName>, common: &Common) -> Failure {
+    let config = Config::load(&common.config).ok();
+    let Some((name, app)) = app.zip(config.as_ref()).and_then(|(app, config)| Some((app, config.app(app).ok()?)))
+    else {
+        return error.into_failure(None);
+    };
+    let serving = View::open(name, app).ok().map(|view| status(&view).serving());
+    error.into_failure(serving).or_full_disk(&app.root)
 }

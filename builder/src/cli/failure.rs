@@ -57,6 +57,7 @@ impl Error {
         if let Self::Build(build) = &self {
             let left = build.left.iter().map(|not| format!("`{}` could not be undone: {}", not.step, not.error));
             failure.causes.extend(left);
+            failure = failure.or_full_disk(&build.out);
         }
         failure
     }
@@ -71,7 +72,6 @@ impl Error {
             Self::Store(error) => Exit::from(error),
             Self::NothingBuilt(_) => Exit::NotFound,
             Self::Build(failed) if !failed.left.is_empty() => Exit::Mixed,
-            Self::Build(failed) if failed.no_room() => Exit::Machine,
             Self::Build(failed) => of_build(&failed.source),
             Self::Key(error) => of_key(error),
             Self::Publish(error) => of_publish(error),
@@ -88,7 +88,7 @@ impl Error {
             Self::Settings(_) | Self::Location(_) | Self::Runtime(_) | Self::Fs(_) => None,
             Self::Store(error) => error.hint(),
             Self::NoApp => Some("give it with `--app NAME`, or `app = \"NAME\"` in pannier.toml".to_owned()),
-            Self::Build(failed) => failed.hint(),
+            Self::Build(failed) => failed.source.hint(),
             Self::Key(error) => key_hint(error),
             Self::Trust(_) => {
                 Some("put the line that `pannier keys new` printed into a file and name it with `--trust`".to_owned())

@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::fmt::Write;
+use std::path::Path;
 
 use serde::Serialize;
 
@@ -54,6 +55,18 @@ impl Failure {
         let usage = paragraphs.find_map(|paragraph| paragraph.strip_prefix("Usage: "));
         let hints = vec![usage.map_or_else(|| "try `--help`".to_owned(), |usage| format!("type it as `{usage}`"))];
         Self { exit: Exit::Usage, message, causes: Vec::new(), serving: None, hints }
+    }
+
+    /// Where a disk was full, it is the machine that has to be looked at, also when it was another program that met
+    /// it first (a tool of the build, say): the status and the hint say so. `folder` is where most is written.
+    pub fn or_full_disk(mut self, folder: &Path) -> Self {
+        let is_full = self.causes.iter().any(|cause| cause.contains("No space left on device"));
+        if is_full && matches!(self.exit, Exit::Machine | Exit::Program) {
+            let folder = folder.display();
+            self.exit = Exit::Machine;
+            self.hints = vec![format!("see what takes it: `df -h {folder}; df -i {folder}`")];
+        }
+        self
     }
 
     /// Says which release serves now.
@@ -152,6 +165,17 @@ mod tests {
     fn with_nothing_to_add() {
         let short = Failure::of(Exit::Unexpected, &std::io::Error::other("broken"));
         insta::assert_snapshot!(short.render(Style::Plain), @"error: broken");
+    }
+
+    #[test]
+    fn a_full_disk_is_the_machines_whoever_says_so() {
+        let mut failure = failure().or_full_disk(Path::new("/srv/polls"));
+        assert_eq!(failure.exit, Exit::Verification, "nothing speaks of a full disk");
+        failure.exit = Exit::Program;
+        failure.causes.push("`uv` failed:\n  | No space left on device (os error 28)".to_owned());
+        let failure = failure.or_full_disk(Path::new("/srv/polls"));
+        assert_eq!((failure.exit, failure.hints.len()), (Exit::Machine, 1));
+        assert_eq!(failure.hints[0], "see what takes it: `df -h /srv/polls; df -i /srv/polls`");
     }
 
     #[test]

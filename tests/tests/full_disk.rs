@@ -1,0 +1,152 @@
+//! Disks that are really full, on a tmpfs of a few MiB or a few hundred files: refused before anything is downloaded where
+//! that can be known, and cleaned up after where it cannot. Mounting takes root; elsewhere the tests say that they are
+//! skipped.
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, missing_docs, reason = "a test")]
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use pannier_s3_server::{Faults, Options, Server};
+use pannier_shared::store;
+use pannier_tests::{World, noise, program, runtime, said};
+
+/// A mounted tmpfs.
+struct Disk(PathBuf);
+
+impl Disk {
+    /// None, with a word about it, where mounting is not permitted.
+    fn mount(at: &Path, options: &str) -> Option<Self> {
+        std::fs::create_dir_all(at).unwrap();
+        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", options, "pannier-test"]).arg(at).output();
+        match mounted {
+            Ok(output) if output.status.success() => Some(Self(at.to_owned())),
+            other => {
+                let why = other.map_or_else(|error| error.to_string(), |output| said(&output));
+                // Not by `println`, which nobody sees of a test that passes.
+                let _ = writeln!(std::io::stderr(), "skipped: a tmpfs cannot be mounted here: {why}");
+                None
+            }
+        }
+    }
+
+    /// Takes all room that is left.
+    fn fill(&self) {
+        let mut file = std::fs::File::create(self.0.join("filler")).unwrap();
+        while file.write_all(&[0; 4096]).is_ok() {}
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
+/// Exit 8, with these words; no release and nothing half is left.
+fn refused(world: &World, output: &Output) -> String {
+    assert_eq!(output.status.code(), Some(8), "{}", said(output));
+    for folder in ["releases", ".pannier/staging", ".pannier/toc"] {
+        assert_eq!(std::fs::read_dir(world.root().join(folder)).map_or(0, Iterator::count), 0, "{folder}");
+    }
+    told(world, output)
+}
+
+/// What was said, with paths and the figures of this machine made the same.
+fn told(world: &World, output: &Output) -> String {
+    let text = String::from_utf8_lossy(&output.stderr);
+    text.replace(world.path("").to_str().unwrap(), "/WORLD/")
+}
+
+#[test]
+fn too_little_room_is_refused_before_the_download() {
+    let world = World::new();
+    let Some(disk) = Disk::mount(&world.root(), "size=2m") else { return };
+    world.publish(&world.build("v1")).unwrap();
+    let told = refused(&world, &world.run(&["--quiet", "fetch", "polls", "v1"]));
+    insta::assert_snapshot!(told, @r#"
+    error: failed to fetch `v1` of `polls`
+      caused by: not enough room: 3.5 MB needed, 2.1 MB free on the file system of `/WORLD/node`
+
+    serving: nothing
+
+    hint: see what takes it: `df -h /WORLD/node; df -i /WORLD/node`
+    "#);
+    drop(disk);
+}
+
+#[test]
+fn too_few_files_are_refused_before_the_download() {
+    let world = World::new();
+    let Some(disk) = Disk::mount(&world.root(), "size=64m,nr_inodes=30") else { return };
+    world.publish(&world.build("v1")).unwrap();
+    let told = refused(&world, &world.run(&["--quiet", "fetch", "polls", "v1"]));
+    insta::assert_snapshot!(told, @r#"
+    error: failed to fetch `v1` of `polls`
+      caused by: not enough room: 42 files needed, 22 files free on the file system of `/WORLD/node`
+
+    serving: nothing
+
+    hint: see what takes it: `df -h /WORLD/node; df -i /WORLD/node`
+    "#);
+    drop(disk);
+}
+
+#[test]
+fn a_disk_that_fills_up_during_the_fetch_is_cleaned_up_and_the_next_one_succeeds() {
+    let world = World::new();
+    let Some(disk) = Disk::mount(&world.root(), "size=64m") else { return };
+    let server = Server::start(Options { dir: Some(world.path("s3")), ..Options::default() }).unwrap();
+    let variables = [
+        ("AWS_ENDPOINT_URL", server.url()),
+        ("AWS_ACCESS_KEY_ID", "test".to_owned()),
+        ("AWS_SECRET_ACCESS_KEY", "testtest".to_owned()),
+        ("AWS_REGION", "us-east-1".to_owned()),
+    ];
+    let store = {
+        let value = |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| value.clone());
+        runtime().block_on(store::open(&"s3://pannier".parse().unwrap(), &value)).unwrap()
+    };
+    world.configure_store(store.location(), "");
+    let built = world.build_with("v1", |tree| std::fs::write(tree.join("app/large.bin"), noise(12 << 20, 9)).unwrap());
+    world.publish_to(store, &built).unwrap();
+
+    server.set_faults(Faults { stream_mbps: Some(2), ..Faults::default() });
+    let mut fetch = world.activator(&["--quiet", "fetch", "polls", "v1"]);
+    let running = fetch.envs(variables.clone()).stderr(std::process::Stdio::piped()).spawn().unwrap();
+    while std::fs::read_dir(world.root().join(".pannier/staging")).map_or(0, Iterator::count) == 0 {
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    disk.fill();
+    let output = running.wait_with_output().unwrap();
+    let told = refused(&world, &output);
+    assert!(told.contains("No space left on device"), "{told}");
+    assert!(told.contains("hint: see what takes it: `df -h /WORLD/node; df -i /WORLD/node`"), "{told}");
+
+    server.set_faults(Faults::default());
+    std::fs::remove_file(world.root().join("filler")).unwrap();
+    let again = world.activator(&["fetch", "polls", "v1"]).envs(variables).output().unwrap();
+    assert!(again.status.success(), "{}", said(&again));
+}
+
+#[test]
+fn a_build_whose_output_folder_is_full_leaves_nothing_in_it() {
+    let world = World::new();
+    let Some(disk) = Disk::mount(&world.path("out"), "size=1m") else { return };
+    std::fs::create_dir(world.path("site")).unwrap();
+    std::fs::write(world.path("site/manage.py"), "").unwrap();
+    std::fs::write(world.path("site/film.bin"), noise(2 << 20, 4)).unwrap();
+    let mut build = Command::new(program("pannier"));
+    build.args(["--quiet", "build", "--app", "polls", "--version", "v1"]).arg(world.path("site"));
+    let output = build.arg("--key").arg(world.path("ci")).arg("--out").arg(world.path("out")).output().unwrap();
+    assert_eq!(output.status.code(), Some(8), "{}", said(&output));
+    assert_eq!(std::fs::read_dir(world.path("out")).unwrap().count(), 0);
+    insta::assert_snapshot!(told(&world, &output), @r#"
+    error: failed to take the app's files
+      caused by: failed to copy `/WORLD/site/film.bin`
+      caused by: No space left on device (os error 28)
+
+    hint: see what takes it: `df -h /WORLD/out; df -i /WORLD/out`
+    "#);
+    drop(disk);
+}
