@@ -26,7 +26,7 @@ use crate::journal::{Ongoing, Operation, Outcome};
 use crate::node::Node;
 use crate::plan::{Kept, Plan};
 use crate::record;
-use crate::resolve::{self, What, resolve};
+use crate::resolve::{self, AnotherHere, What, already_here, resolve};
 use crate::state::{Release, State};
 use crate::steps::fetch::{self as transfer_step, Transferred};
 use crate::steps::reuse::{self as reuse_step, Method, Reused};
@@ -77,15 +77,8 @@ pub enum Error {
     #[error(transparent)]
     Admit(#[from] admit::Error),
     /// Another release of that version is here.
-    #[error("this node has another `{version}`: its statement is sha256:{here}, the store's is sha256:{there}")]
-    AnotherHere {
-        /// The version.
-        version: Version,
-        /// Digest of the statement it came with.
-        here: pannier_shared::digest::Digest,
-        /// Digest of the statement in the store.
-        there: pannier_shared::digest::Digest,
-    },
+    #[error(transparent)]
+    AnotherHere(#[from] AnotherHere),
     /// Something lies where the release should go.
     #[error("`{}` is there already, and no fetch has put it there", .0.display())]
     InTheWay(PathBuf),
@@ -112,7 +105,7 @@ impl Error {
         match self {
             Error::Resolve(error) => error.hint(),
             Error::Admit(error) => error.hint(),
-            Error::AnotherHere { .. } => Some("what is published never changes: find out who replaced it".to_owned()),
+            Error::AnotherHere(_) => Some("what is published never changes: find out who replaced it".to_owned()),
             Error::InTheWay(path) => {
                 let path = path.display();
                 Some(format!("if it is not needed, move it away: `mv {path} {path}.old`"))
@@ -171,7 +164,7 @@ pub fn fetch(node: &mut Node, what: &What, origin: Origin, sink: &dyn Sink) -> R
     match already_here(&node.state, &statement) {
         Ok(Some(version)) => return Ok(Fetched { version, moved: None }),
         Ok(None) => {}
-        Err(error) => return Err(failed(error, Vec::new())),
+        Err(error) => return Err(failed(error.into(), Vec::new())),
     }
     let mut run = match Bringing::begin(node, statement, python, origin, sink) {
         Ok(run) => run,
@@ -184,17 +177,6 @@ pub fn fetch(node: &mut Node, what: &What, origin: Origin, sink: &dyn Sink) -> R
         Ok(()) => Ok(fetched),
         Err(steps::Failure { error, left, .. }) => Err(failed(error, left)),
     }
-}
-
-/// The version when this very release is here; an error when another one of its name is.
-pub(crate) fn already_here(state: &State, statement: &Verified<Statement>) -> Result<Option<Version>, Error> {
-    let version = &statement.release.version;
-    let Some(release) = state.release(version) else { return Ok(None) };
-    let (here, there) = (release.statement, statement.digest());
-    if here == there {
-        return Ok(Some(version.clone()));
-    }
-    Err(Error::AnotherHere { version: version.clone(), here, there })
 }
 
 /// What is being decided.

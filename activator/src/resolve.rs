@@ -8,6 +8,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use pannier_shared::digest::Digest;
 use pannier_shared::event::{Event, Sink};
 use pannier_shared::id::{AppName, BadName, ChannelName, Target, Version};
 use pannier_shared::published::{self, Published};
@@ -68,6 +69,18 @@ pub enum Error {
     Fs(#[from] fs::Error),
 }
 
+/// Another release of that version is here.
+#[derive(Debug, thiserror::Error)]
+#[error("this node has another `{version}`: its statement is sha256:{here}, the store's is sha256:{there}")]
+pub struct AnotherHere {
+    /// The version.
+    pub version: Version,
+    /// Digest of the statement it came with.
+    pub here: Digest,
+    /// Digest of the statement in the store.
+    pub there: Digest,
+}
+
 impl From<published::Error> for Error {
     fn from(error: published::Error) -> Self {
         Error::Published(Box::new(error))
@@ -116,6 +129,14 @@ pub fn look(
         What::Version(version) => Ok(runtime.block_on(published.statement(app, version, &Target::host()))?),
         What::Channel(channel) => follow(published, &point(app, state, published, channel, runtime)?, runtime, sink),
     }
+}
+
+/// The version when this very release is here; an error when another one of its name is.
+pub fn already_here(state: &State, statement: &Verified<Statement>) -> Result<Option<Version>, AnotherHere> {
+    let version = &statement.release.version;
+    let Some(release) = state.release(version) else { return Ok(None) };
+    let (here, there) = (release.statement, statement.digest());
+    if here == there { Ok(Some(version.clone())) } else { Err(AnotherHere { version: version.clone(), here, there }) }
 }
 
 /// A channel's pointer; refused when it is below the highest one seen.

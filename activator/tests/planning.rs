@@ -39,5 +39,7 @@ fn what_cannot_be_planned_is_refused_as_a_fetch_would_be() {
           caused by: `polls` has no version `v2` in the store file://DIR/store
 
         serving: nothing
+
+        hint: `pannier-activator releases polls --published` shows what there is
         ");
 }

@@ -16,9 +16,9 @@ use serde::Serialize;
 use super::{Choice, Kept, Plan};
 use crate::admit::admit;
 use crate::config::App;
-use crate::fetch::{Error, Origin, already_here};
+use crate::fetch::{Error, Origin};
 use crate::node::View;
-use crate::resolve::{What, look};
+use crate::resolve::{What, already_here, look};
 use crate::steps::reuse::Method;
 
 /// A release that cannot be planned.
