@@ -2,7 +2,7 @@
 //!
 //! The table below is the operation. Every step works in one folder, made by the first and removed at the end or by its
 //! undo; the last step moves the result out of it. So a build that fails, or is killed, leaves nothing that looks like a
-//! release.
+//! release, and the next build removes what a killed one left.
 
 use std::any::type_name;
 use std::num::NonZero;
@@ -21,6 +21,7 @@ use pannier_shared::statement::{
 };
 use pannier_shared::steps::{self, Done, NotUndone, Step, Undo};
 use pannier_shared::sys::fs;
+use pannier_shared::sys::lock::Lock;
 
 use crate::environment::Ambient;
 use crate::publish::{ARTIFACT_FILE, STATEMENT_FILE};
@@ -36,6 +37,7 @@ use crate::stages::{
     bytecode, django, interpreter, pack, requirements, scratch, sign, source, static_files, tools, venv, wheels,
 };
 use crate::tree::{Groups, Tree};
+use crate::workshop;
 
 /// The steps, in order.
 pub const TABLE: &[Step<Build, Error>] = &[
@@ -82,6 +84,7 @@ pub struct Build {
     sink: Arc<dyn Sink>,
     project: PathBuf,
     work: PathBuf,
+    held: Option<Lock>,
     staged: Slot<Staged>,
     python: Slot<Interpreter>,
     tools: Slot<Tools>,
@@ -224,12 +227,13 @@ pub fn build(request: Request, sink: &Arc<dyn Sink>) -> Result<Built, Box<Failed
 impl Build {
     /// A build that has not begun; [`TABLE`] runs on it.
     pub fn new(request: Request, sink: &Arc<dyn Sink>) -> Self {
-        let work = request.out.join(format!(".build-{}", fs::random_name()));
+        let work = request.out.join(workshop::name());
         Self {
             project: request.project.clone(),
             request,
             sink: Arc::clone(sink),
             work,
+            held: None,
             staged: Slot::EMPTY,
             python: Slot::EMPTY,
             tools: Slot::EMPTY,
@@ -274,7 +278,7 @@ fn prepare(build: &mut Build) -> Result<Done, Error> {
         return Err(source::Error::NoProject(build.request.project.clone()).into());
     }
     build.project = fs::canonical(&build.request.project)?;
-    fs::create_dir_all(&build.work)?;
+    build.held = workshop::enter(&build.work, build.sink.as_ref())?;
     build.work = fs::canonical(&build.work)?;
     fs::create_dir(&build.tree_root())?;
     fs::create_dir(&build.outbox())?;
@@ -286,6 +290,7 @@ fn clear(build: &mut Build) -> Result<(), Error> {
     if fs::exists(&build.work) {
         fs::remove_tree(&build.work)?;
     }
+    build.held = None;
     Ok(())
 }
 

@@ -16,3 +16,4 @@ pub mod store_aws;
 #[cfg(test)]
 mod testing;
 pub mod tree;
+mod workshop;

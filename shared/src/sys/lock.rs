@@ -1,4 +1,4 @@
-//! One lock file per app root: held through `flock`, so it is free again the moment its holder dies.
+//! One lock file per app root, or a folder as its own lock: held through `flock`, so it is free again the moment its holder dies.
 //!
 //! The file's content says who holds it, why and since when; it is only for people. The kernel's lock decides.
 
@@ -68,6 +68,23 @@ pub fn wait(path: &Path) -> fs::Result<Lock> {
     let open = OpenOptions::new().write(true).create(true).truncate(false).open(path);
     let file = open.map_err(fs::failed("open the lock", path))?;
     flock(&file, FlockOperation::LockExclusive).map_err(|errno| fs::failed("lock", path)(errno.into()))?;
+    Ok(Lock { _file: file })
+}
+
+/// Takes the lock of a folder itself now; None when somebody holds it. Nothing is written into it, and no name is kept.
+pub fn try_folder(folder: &Path) -> fs::Result<Option<Lock>> {
+    let file = fs::open(folder)?;
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(Some(Lock { _file: file })),
+        Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
+        Err(errno) => Err(fs::failed("lock", folder)(errno.into())),
+    }
+}
+
+/// Waits for the lock of a folder itself, which nobody may hold for long.
+pub fn wait_folder(folder: &Path) -> fs::Result<Lock> {
+    let file = fs::open(folder)?;
+    flock(&file, FlockOperation::LockExclusive).map_err(|errno| fs::failed("lock", folder)(errno.into()))?;
     Ok(Lock { _file: file })
 }
 

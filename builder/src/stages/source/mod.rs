@@ -150,17 +150,21 @@ pub fn stage(request: &Request<'_>, to: &Path, env: &Ambient, sink: &dyn Sink) -
     }
     let tracked = git::tracked(request.project, request.own_folders, env, sink)?;
     let (listing, looked, taken) = match tracked {
-        Some(listing) => (listing, "what git tracks", "that git tracks"),
+        Some(listing) => (listing, "what git tracks", " that git tracks"),
         None => {
             let listing = ignore::walk(request.project, request.own_folders, sink)?;
-            (listing, "every folder not on the ignore list", "without git: all that the ignore list leaves")
+            (
+                listing,
+                "every folder not on the ignore list",
+                ": all that the ignore list leaves, for this is no git checkout",
+            )
         }
     };
     let paths: Vec<String> = listing.paths.into_iter().filter(|path| !request.exclude.matches(path)).collect();
     let manage = manage::find(&paths, request.manage, request.project, looked)?;
     check(request, &paths)?;
     let bytes = copy_all(request.project, &paths, to)?;
-    sink.emit(Event::Note { text: format!("{} files {taken}", paths.len()) });
+    sink.emit(Event::Note { text: format!("{} files{taken}", paths.len()) });
     Ok(Staged { source: listing.source, manage, files: paths.len() as u64, bytes })
 }
 
