@@ -19,6 +19,7 @@ use pannier_shared::store::Store;
 use pannier_shared::store::dir::DirStore;
 use pannier_shared::sys::clock;
 
+pub mod delay;
 pub mod web;
 
 /// A key, a trust file, a directory store and a node's root, in a temporary folder of their own.
