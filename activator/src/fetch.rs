@@ -333,7 +333,7 @@ fn transfer(run: &mut Bringing) -> Result<Done, Error> {
 fn link(run: &mut Bringing) -> Result<Done, Error> {
     let Some(python) = &run.python else { return Ok(Done::said("it brings its own interpreter")) };
     let name = &run.statement.release.interpreter.link;
-    Dir::open(&run.tree())?.create_symlink(&python.to_string_lossy(), name)?;
+    Dir::open(&run.tree())?.cursor().create_symlink(&python.to_string_lossy(), name)?;
     Ok(Done::said(format!("`{name}` leads to {}", python.display())))
 }
 

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use pannier_shared::archive::frame::Decoder;
 use pannier_shared::archive::read::{Contents, Error, Outline, tail_range};
 use pannier_shared::archive::toc::{Class, Group};
 use pannier_shared::archive::write::{self, Content, Member, Options, pack};
@@ -71,8 +72,10 @@ fn unpacked(artifact: &Artifact, bytes: &[u8]) -> Result<Tree, Error> {
     tree.extend(contents.links().map(|link| (link.path.clone(), Node::Link(link.target.clone()))));
     let empty = contents.files().filter(|file| file.size == 0);
     tree.extend(empty.map(|file| (file.path.clone(), Node::File(Vec::new(), file.executable))));
+    let mut decoder = Decoder::default();
     for frame in contents.frames() {
-        let open = contents.open_frame(frame, &bytes[frame.range.start as usize..frame.range.end as usize])?;
+        let compressed = &bytes[frame.range.start as usize..frame.range.end as usize];
+        let open = contents.open_frame(frame, compressed, &mut decoder)?;
         for body in open.bodies() {
             let node = tree.entry(body.file.path.clone()).or_insert_with(|| Node::File(vec![], body.file.executable));
             let Node::File(content, _) = node else { panic!("{}", body.file.path) };

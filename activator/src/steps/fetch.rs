@@ -159,11 +159,12 @@ struct Decoders<'a> {
 
 impl Decoders<'_> {
     fn work(&self, incoming: &Receiver<Work<'_>>) {
+        let mut writer = self.unpacker.writer();
         for work in incoming {
             if self.failed.load(Ordering::Relaxed) {
                 continue;
             }
-            if let Err(error) = self.unpacker.frame(work.frame, &work.bytes) {
+            if let Err(error) = writer.frame(work.frame, &work.bytes) {
                 self.error.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
                 self.failed.store(true, Ordering::Relaxed);
             }

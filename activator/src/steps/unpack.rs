@@ -11,10 +11,11 @@ use std::io::Write;
 use std::os::unix::fs::FileExt;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use pannier_shared::archive::frame::Decoder;
 use pannier_shared::archive::read::{self, Body, Contents, Frame};
 use pannier_shared::archive::toc::FileRow;
 use pannier_shared::digest::{self, Digest};
-use pannier_shared::sys::dir::Dir;
+use pannier_shared::sys::dir::{Cursor, Dir};
 use pannier_shared::sys::fs::{self, Tail};
 
 use crate::plan::Wanted;
@@ -71,28 +72,28 @@ impl<'a> Unpacker<'a> {
         self.wanted
     }
 
-    /// Proves and decodes a frame and writes what it holds. Any thread, any order, each frame once.
-    pub fn frame(&self, frame: &Frame, compressed: &[u8]) -> Result<(), Error> {
-        let open = self.contents.open_frame(frame, compressed)?;
-        open.bodies().filter(|body| self.wanted.contains(body.number)).try_for_each(|body| self.body(&body))
+    /// A writer of frames; each thread has its own.
+    pub fn writer(&self) -> Writer<'_> {
+        Writer { unpacker: self, cursor: self.staging.cursor(), decoder: Decoder::default() }
     }
 
     /// Makes the links; the tree is then whole.
     pub fn end(self) -> Result<(), Error> {
+        let mut cursor = self.staging.cursor();
         for link in self.contents.links() {
-            self.staging.create_symlink(&link.target, &link.path)?;
+            cursor.create_symlink(&link.target, &link.path)?;
         }
         Ok(())
     }
 
-    fn body(&self, body: &Body) -> Result<(), Error> {
+    fn body(&self, body: &Body, cursor: &mut Cursor) -> Result<(), Error> {
         let row = body.file;
         if body.bytes.len() as u64 == row.size {
-            let mut file = self.staging.create(&row.path, row.mode())?;
+            let mut file = cursor.create(&row.path, row.mode())?;
             file.write_all(body.bytes).map_err(self.failed("write", row))?;
             return check(row, Digest::of(body.bytes));
         }
-        let file = self.split_file(row)?;
+        let file = self.split_file(row, cursor)?;
         file.write_all_at(body.bytes, body.offset).map_err(self.failed("write", row))?;
         if self.arrived(row, body.bytes.len() as u64) {
             let (found, _) = digest::of_reader(Tail::new(&file, 0)).map_err(self.failed("read", row))?;
@@ -102,12 +103,12 @@ impl<'a> Unpacker<'a> {
     }
 
     /// The open file of a row that is spread over frames; the first part to come makes it.
-    fn split_file(&self, row: &FileRow) -> Result<Arc<File>, Error> {
+    fn split_file(&self, row: &FileRow, cursor: &mut Cursor) -> Result<Arc<File>, Error> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(split) = open.get(row.path.as_str()) {
             return Ok(split.file.clone());
         }
-        let file = Arc::new(self.staging.create(&row.path, row.mode())?);
+        let file = Arc::new(cursor.create(&row.path, row.mode())?);
         open.insert(row.path.clone(), Split { file: file.clone(), missing: row.size });
         Ok(file)
     }
@@ -127,6 +128,24 @@ impl<'a> Unpacker<'a> {
     fn failed(&self, op: &'static str, row: &FileRow) -> impl FnOnce(std::io::Error) -> fs::Error {
         let path = self.staging.path().join(&row.path);
         move |source| fs::Error { op, path, source }
+    }
+}
+
+/// Writes frames of one release, one after the other.
+pub struct Writer<'a> {
+    unpacker: &'a Unpacker<'a>,
+    cursor: Cursor<'a>,
+    decoder: Decoder,
+}
+
+impl Writer<'_> {
+    /// Proves and decodes a frame and writes what it holds. Any thread, any order, each frame once.
+    pub fn frame(&mut self, frame: &Frame, compressed: &[u8]) -> Result<(), Error> {
+        let Self { unpacker, cursor, decoder } = self;
+        let open = unpacker.contents.open_frame(frame, compressed, decoder)?;
+        open.bodies()
+            .filter(|body| unpacker.wanted.contains(body.number))
+            .try_for_each(|body| unpacker.body(&body, cursor))
     }
 }
 

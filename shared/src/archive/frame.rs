@@ -43,17 +43,40 @@ pub fn encode(plain: &[u8], level: i32) -> Result<Vec<u8>, Error> {
 
 /// Decompresses one frame to exactly `plain` bytes; nothing longer is ever allocated.
 pub fn decode(compressed: &[u8], plain: u64) -> Result<Vec<u8>, Error> {
-    let found = content_size(compressed)?;
-    if found != plain {
-        return Err(Error::Length { found, expected: plain });
+    let mut decoder = Decoder::default();
+    decoder.decode(compressed, plain)?;
+    Ok(decoder.buffer)
+}
+
+/// Decompresses one frame after the other into one buffer: making a context and clearing new memory for each frame
+/// costs as much as decoding. It holds as much as the largest frame, at most what its caller lets a frame have.
+#[derive(Default)]
+pub struct Decoder {
+    context: Option<zstd_safe::DCtx<'static>>,
+    buffer: Vec<u8>,
+}
+
+impl Decoder {
+    /// Decompresses one frame to exactly `plain` bytes.
+    pub fn decode(&mut self, compressed: &[u8], plain: u64) -> Result<&[u8], Error> {
+        let found = content_size(compressed)?;
+        if found != plain {
+            return Err(Error::Length { found, expected: plain });
+        }
+        let plain_length = usize::try_from(plain).map_err(|_| Error::Header("content size"))?;
+        if self.buffer.len() < plain_length {
+            self.buffer.resize(plain_length, 0);
+        }
+        let failed = |why: &str| Error::Decode(why.to_owned());
+        if self.context.is_none() {
+            self.context = zstd_safe::DCtx::try_create();
+        }
+        let context = self.context.as_mut().ok_or_else(|| failed("out of memory"))?;
+        let bytes = &mut self.buffer[..plain_length];
+        let decoded = context.decompress(bytes, compressed);
+        let length = decoded.map_err(|code| failed(zstd_safe::get_error_name(code)))?;
+        if length == plain_length { Ok(bytes) } else { Err(Error::Length { found: length as u64, expected: plain }) }
     }
-    let capacity = usize::try_from(plain).map_err(|_| Error::Header("content size"))?;
-    let mut bytes = vec![0; capacity];
-    let mut decoder = zstd_safe::DCtx::try_create().ok_or_else(|| Error::Decode("out of memory".to_owned()))?;
-    let length = decoder
-        .decompress(bytes.as_mut_slice(), compressed)
-        .map_err(|code| Error::Decode(zstd_safe::get_error_name(code).to_owned()))?;
-    if length as u64 == plain { Ok(bytes) } else { Err(Error::Length { found: length as u64, expected: plain }) }
 }
 
 /// The content size from the frame header, after checking that `compressed` is exactly one frame of our kind.

@@ -3,7 +3,7 @@
 
 use std::fs::File;
 use std::io::Write;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags};
@@ -33,96 +33,156 @@ impl Dir {
         &self.path
     }
 
-    /// Makes a new file below it with exactly this mode, whatever the umask.
-    pub fn create(&self, relative: &str, mode: u32) -> Result<File> {
-        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let file = File::from(self.open_beneath(relative, flags, Mode::from_raw_mode(mode))?);
-        rustix::fs::fchmod(&file, Mode::from_raw_mode(mode))
-            .map_err(|e| self.failed("set the mode of", relative, e))?;
-        Ok(file)
-    }
-
-    /// Opens a regular file below it for reading.
-    pub fn open_file(&self, relative: &str) -> Result<File> {
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
-        Ok(File::from(self.open_beneath(relative, flags, Mode::empty())?))
-    }
-
-    /// Makes a new directory below it, mode 0755 whatever the umask.
-    pub fn create_dir(&self, relative: &str) -> Result<()> {
-        let (above, name) = split(relative);
-        let within = self.dir_beneath(above)?;
-        let mode = Mode::from_raw_mode(0o755);
-        let made = rustix::fs::mkdirat(&within, name, mode);
-        made.map_err(|errno| self.failed("create the folder", relative, errno))?;
-        let made = rustix::fs::chmodat(&within, name, mode, AtFlags::empty());
-        made.map_err(|errno| self.failed("set the mode of", relative, errno))
-    }
-
-    /// Makes a new symlink below it.
-    pub fn create_symlink(&self, target: &str, relative: &str) -> Result<()> {
-        let (above, name) = split(relative);
-        let within = self.dir_beneath(above)?;
-        let made = rustix::fs::symlinkat(target, &within, name);
-        made.map_err(|errno| self.failed("make the link", relative, errno))
-    }
-
-    /// Gives an open file another name below it: the very file that `file` is, whatever its old name means by now. False
-    /// when such a link is not possible here: another file system, one without links, or one link too many.
-    pub fn link_file(&self, file: &File, relative: &str) -> Result<bool> {
-        let (above, name) = split(relative);
-        let within = self.dir_beneath(above)?;
-        // Linking an open file itself (AT_EMPTY_PATH) needs a capability; through /proc it needs none.
-        let open = format!("/proc/self/fd/{}", file.as_raw_fd());
-        match rustix::fs::linkat(CWD, open, &within, name, AtFlags::SYMLINK_FOLLOW) {
-            Ok(()) => Ok(true),
-            Err(Errno::MLINK | Errno::XDEV | Errno::PERM | Errno::ACCESS | Errno::OPNOTSUPP | Errno::NOENT) => {
-                Ok(false)
-            }
-            Err(errno) => Err(self.failed("make the hard link", relative, errno)),
-        }
+    /// A cursor that makes and opens files below it.
+    pub fn cursor(&self) -> Cursor<'_> {
+        Cursor { dir: self, folder: String::new(), handle: None }
     }
 
     /// Whether files below it can share their blocks (XFS, btrfs): tried with two files that have no name.
     pub fn can_clone(&self) -> bool {
         let anonymous = || {
             let flags = OFlags::RDWR | OFlags::TMPFILE | OFlags::CLOEXEC;
-            self.open_beneath(".", flags, Mode::from_raw_mode(0o600)).map(File::from)
+            open_beneath(self.handle.as_fd(), ".", flags, Mode::from_raw_mode(0o600)).map(File::from)
         };
         let (Ok(mut from), Ok(to)) = (anonymous(), anonymous()) else { return false };
         from.write_all(&[1; 4096]).is_ok() && rustix::fs::ioctl_ficlone(&to, &from).is_ok()
     }
 
+    fn failed(&self, op: &'static str, relative: &str, errno: Errno) -> Error {
+        failed(op, &self.path.join(relative))(errno.into())
+    }
+}
+
+/// Makes and opens files below a [`Dir`], each thread with its own. It keeps the folder of the last path open, because
+/// consecutive paths mostly share it: resolving whole paths was a third of the time of linking 25,000 files.
+#[derive(Debug)]
+pub struct Cursor<'a> {
+    dir: &'a Dir,
+    folder: String,
+    handle: Option<OwnedFd>,
+}
+
+impl Cursor<'_> {
+    /// The path of the directory it works below, for messages.
+    pub fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// Makes a new file with exactly this mode, whatever the umask.
+    pub fn create(&mut self, relative: &str, mode: u32) -> Result<File> {
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = self.open(relative, flags, Mode::from_raw_mode(mode))?;
+        self.set_mode(&file, relative, mode)?;
+        Ok(file)
+    }
+
+    /// Opens a regular file for reading.
+    pub fn open_file(&mut self, relative: &str) -> Result<File> {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+        self.open(relative, flags, Mode::empty())
+    }
+
+    /// Makes a new directory, mode 0755 whatever the umask.
+    pub fn create_dir(&mut self, relative: &str) -> Result<()> {
+        let dir = self.dir;
+        let (within, name) = self.at(relative)?;
+        let mode = Mode::from_raw_mode(0o755);
+        let made = rustix::fs::mkdirat(within, name, mode);
+        made.map_err(|errno| dir.failed("create the folder", relative, errno))?;
+        let set = rustix::fs::statat(within, name, AtFlags::SYMLINK_NOFOLLOW).and_then(|stat| {
+            if is_exactly(&stat, mode) { Ok(()) } else { rustix::fs::chmodat(within, name, mode, AtFlags::empty()) }
+        });
+        set.map_err(|errno| dir.failed("set the mode of", relative, errno))
+    }
+
+    /// Makes a new symlink.
+    pub fn create_symlink(&mut self, target: &str, relative: &str) -> Result<()> {
+        let dir = self.dir;
+        let (within, name) = self.at(relative)?;
+        let made = rustix::fs::symlinkat(target, within, name);
+        made.map_err(|errno| dir.failed("make the link", relative, errno))
+    }
+
+    /// Gives an open file another name: the very file that `file` is, whatever its old name means by now. False
+    /// when such a link is not possible here: another file system, one without links, or one link too many.
+    pub fn link_file(&mut self, file: &File, relative: &str) -> Result<bool> {
+        let dir = self.dir;
+        let (within, name) = self.at(relative)?;
+        match link(file, within, name) {
+            Ok(()) => Ok(true),
+            Err(Errno::MLINK | Errno::XDEV | Errno::PERM | Errno::ACCESS | Errno::OPNOTSUPP | Errno::NOENT) => {
+                Ok(false)
+            }
+            Err(errno) => Err(dir.failed("make the hard link", relative, errno)),
+        }
+    }
+
     /// Makes a new file with exactly this mode that shares its blocks with `file` until one of them is written to.
-    pub fn clone_file(&self, file: &File, relative: &str, mode: u32) -> Result<()> {
+    pub fn clone_file(&mut self, file: &File, relative: &str, mode: u32) -> Result<()> {
         let made = self.create(relative, mode)?;
         rustix::fs::ioctl_ficlone(&made, file).map_err(|errno| {
             let _ = self.remove_file(relative);
-            self.failed("share blocks with", relative, errno)
+            self.dir.failed("share blocks with", relative, errno)
         })
     }
 
-    /// Removes a file below it.
-    pub fn remove_file(&self, relative: &str) -> Result<()> {
+    /// Removes a file.
+    pub fn remove_file(&mut self, relative: &str) -> Result<()> {
+        let dir = self.dir;
+        let (within, name) = self.at(relative)?;
+        let removed = rustix::fs::unlinkat(within, name, AtFlags::empty());
+        removed.map_err(|errno| dir.failed("remove", relative, errno))
+    }
+
+    fn open(&mut self, relative: &str, flags: OFlags, mode: Mode) -> Result<File> {
+        let dir = self.dir;
+        let (within, name) = self.at(relative)?;
+        let opened = open_beneath(within, name, flags, mode);
+        opened.map(File::from).map_err(|errno| dir.failed("open", relative, errno))
+    }
+
+    fn set_mode(&self, file: &File, relative: &str, mode: u32) -> Result<()> {
+        let mode = Mode::from_raw_mode(mode);
+        let set = rustix::fs::fstat(file)
+            .and_then(|stat| if is_exactly(&stat, mode) { Ok(()) } else { rustix::fs::fchmod(file, mode) });
+        set.map_err(|errno| self.dir.failed("set the mode of", relative, errno))
+    }
+
+    /// The folder that holds `relative`, and its last name.
+    fn at<'p>(&mut self, relative: &'p str) -> Result<(BorrowedFd<'_>, &'p str)> {
         let (above, name) = split(relative);
-        let within = self.dir_beneath(above)?;
-        let removed = rustix::fs::unlinkat(&within, name, AtFlags::empty());
-        removed.map_err(|errno| self.failed("remove", relative, errno))
+        if self.handle.is_none() || self.folder != above {
+            self.handle = None;
+            let flags = OFlags::DIRECTORY | OFlags::PATH | OFlags::CLOEXEC;
+            let opened =
+                open_beneath(self.dir.handle.as_fd(), if above.is_empty() { "." } else { above }, flags, Mode::empty());
+            self.handle = Some(opened.map_err(|errno| self.dir.failed("open", relative, errno))?);
+            above.clone_into(&mut self.folder);
+        }
+        let handle = self.handle.as_ref().unwrap_or(&self.dir.handle);
+        Ok((handle.as_fd(), name))
     }
+}
 
-    fn dir_beneath(&self, relative: &str) -> Result<OwnedFd> {
-        let relative = if relative.is_empty() { "." } else { relative };
-        self.open_beneath(relative, OFlags::DIRECTORY | OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
-    }
+/// Setting a mode costs the file system a journal entry, looking at it nothing; and the umask seldom takes a bit away.
+fn is_exactly(stat: &rustix::fs::Stat, mode: Mode) -> bool {
+    Mode::from_raw_mode(stat.st_mode) & Mode::from_raw_mode(0o7777) == mode
+}
 
-    fn open_beneath(&self, relative: &str, flags: OFlags, mode: Mode) -> Result<OwnedFd> {
-        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-        let opened = rustix::fs::openat2(self.handle.as_fd(), relative, flags, mode, resolve);
-        opened.map_err(|errno| self.failed("open", relative, errno))
-    }
+/// Opens a path that cannot lead out of `within`, nor through a link.
+fn open_beneath(within: BorrowedFd<'_>, path: &str, flags: OFlags, mode: Mode) -> rustix::io::Result<OwnedFd> {
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    rustix::fs::openat2(within, path, flags, mode, resolve)
+}
 
-    fn failed(&self, op: &'static str, relative: &str, errno: Errno) -> Error {
-        failed(op, &self.path.join(relative))(errno.into())
+/// Links an open file itself: directly where the kernel lets whoever opened it (6.10), else through /proc.
+fn link(file: &File, within: BorrowedFd<'_>, name: &str) -> rustix::io::Result<()> {
+    match rustix::fs::linkat(file, "", within, name, AtFlags::EMPTY_PATH) {
+        Err(Errno::NOENT) => {
+            let open = format!("/proc/self/fd/{}", file.as_raw_fd());
+            rustix::fs::linkat(CWD, open, within, name, AtFlags::SYMLINK_FOLLOW)
+        }
+        done => done,
     }
 }
 
@@ -142,15 +202,15 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let dir = Dir::open(root.path()).unwrap();
         write(&root.path().join("a"), b"one").unwrap();
-        let file = dir.open_file("a").unwrap();
+        let file = dir.cursor().open_file("a").unwrap();
         write(&root.path().join("b"), b"two").unwrap();
         rename(&root.path().join("b"), &root.path().join("a")).unwrap();
         // A file whose last name is gone cannot be linked again.
-        assert!(!dir.link_file(&file, "c").unwrap());
-        assert!(dir.link_file(&dir.open_file("a").unwrap(), "c").unwrap());
+        assert!(!dir.cursor().link_file(&file, "c").unwrap());
+        assert!(dir.cursor().link_file(&dir.cursor().open_file("a").unwrap(), "c").unwrap());
         assert_eq!(read(&root.path().join("c"), 9).unwrap(), b"two");
-        assert!(dir.link_file(&dir.open_file("a").unwrap(), "c").unwrap_err().is_already_there());
-        assert!(dir.link_file(&dir.open_file("a").unwrap(), "../d").is_err());
+        assert!(dir.cursor().link_file(&dir.cursor().open_file("a").unwrap(), "c").unwrap_err().is_already_there());
+        assert!(dir.cursor().link_file(&dir.cursor().open_file("a").unwrap(), "../d").is_err());
     }
 
     #[test]
@@ -158,14 +218,14 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let dir = Dir::open(root.path()).unwrap();
         write(&root.path().join("a"), b"one").unwrap();
-        let cloned = dir.clone_file(&dir.open_file("a").unwrap(), "b", 0o755);
+        let cloned = dir.cursor().clone_file(&dir.cursor().open_file("a").unwrap(), "b", 0o755);
         assert_eq!(cloned.is_ok(), dir.can_clone());
         if dir.can_clone() {
             remove_file(&root.path().join("a")).unwrap();
             assert_eq!(read(&root.path().join("b"), 9).unwrap(), b"one");
         }
-        assert_eq!(dir.remove_file("b").is_ok(), dir.can_clone());
-        assert!(dir.remove_file("b").unwrap_err().is_not_found());
+        assert_eq!(dir.cursor().remove_file("b").is_ok(), dir.can_clone());
+        assert!(dir.cursor().remove_file("b").unwrap_err().is_not_found());
     }
 
     #[test]
@@ -175,11 +235,11 @@ mod tests {
         symlink(outside.path(), &inside.path().join("out")).unwrap();
         let dir = Dir::open(inside.path()).unwrap();
         for path in ["../x", "out/x", "/tmp/pannier-escape", "a/../../x"] {
-            assert!(dir.create(path, 0o644).is_err(), "{path}");
-            assert!(dir.create_dir(path).is_err(), "{path}");
-            assert!(dir.create_symlink("t", path).is_err(), "{path}");
+            assert!(dir.cursor().create(path, 0o644).is_err(), "{path}");
+            assert!(dir.cursor().create_dir(path).is_err(), "{path}");
+            assert!(dir.cursor().create_symlink("t", path).is_err(), "{path}");
         }
-        assert!(dir.create("out", 0o644).is_err());
+        assert!(dir.cursor().create("out", 0o644).is_err());
         assert!(list(outside.path()).unwrap().is_empty());
     }
 
@@ -187,8 +247,8 @@ mod tests {
     fn modes_do_not_depend_on_the_umask() {
         let root = tempfile::tempdir().unwrap();
         let dir = Dir::open(root.path()).unwrap();
-        dir.create_dir("d").unwrap();
-        dir.create("d/f", 0o755).unwrap();
+        dir.cursor().create_dir("d").unwrap();
+        dir.cursor().create("d/f", 0o755).unwrap();
         assert_eq!(stat(&root.path().join("d/f")).unwrap().permissions().mode() & 0o7777, 0o755);
         assert_eq!(stat(&root.path().join("d")).unwrap().permissions().mode() & 0o7777, 0o755);
     }

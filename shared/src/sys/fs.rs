@@ -256,6 +256,11 @@ pub fn read_range(file: &File, path: &Path, offset: u64, length: u64, out: &mut 
     read.map(|n| n as u64).map_err(failed("read", path))
 }
 
+/// Tells the kernel that the first `length` bytes of a file will be read soon. A hint: nothing depends on it.
+pub fn will_read(file: &File, length: u64) {
+    let _ = rustix::fs::fadvise(file, 0, std::num::NonZeroU64::new(length), rustix::fs::Advice::WillNeed);
+}
+
 /// Reads a file from an offset on, without moving its cursor, so that threads can share it.
 #[derive(Debug)]
 pub struct Tail<'a> {

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::super::frame;
+use super::super::frame::Decoder;
 use super::super::layout::{self, Piece};
 use super::super::toc::{FileRow, LinkRow, Table};
 use super::outline::{Outline, name, prove};
@@ -98,10 +98,15 @@ impl Contents {
     }
 
     /// Proves a frame's bytes, decodes them, and compares every header and padding with the tables.
-    pub fn open_frame(&self, frame: &Frame, compressed: &[u8]) -> Result<OpenFrame<'_>> {
+    pub fn open_frame<'a>(
+        &'a self,
+        frame: &Frame,
+        compressed: &[u8],
+        decoder: &'a mut Decoder,
+    ) -> Result<OpenFrame<'a>> {
         let part = || self.name_frame(frame);
         prove(compressed, &frame.sha256, part)?;
-        let plain = frame::decode(compressed, frame.plain).map_err(|source| Error::Frame { part: part(), source })?;
+        let plain = decoder.decode(compressed, frame.plain).map_err(|source| Error::Frame { part: part(), source })?;
         let table = &self.tables[frame.group];
         let mut at = 0;
         let mut bodies = Vec::new();
@@ -139,7 +144,7 @@ impl Contents {
 pub struct OpenFrame<'a> {
     table: &'a Table,
     first_file: usize,
-    plain: Vec<u8>,
+    plain: &'a [u8],
     bodies: Vec<(usize, u64, Range<usize>)>,
 }
 
