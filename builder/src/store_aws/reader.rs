@@ -2,13 +2,12 @@
 //! was found to be what it was measured to be; so an upload of another file is never completed.
 
 use std::fs::File;
-use std::io::Read;
 use std::ops::Range;
 
 use bytes::{Bytes, BytesMut};
 use crc_fast::{CrcAlgorithm, checksum_combine};
 use pannier_shared::digest::{Hasher, base64};
-use pannier_shared::store::upload::Upload;
+use pannier_shared::store::upload::{Upload, fill};
 use pannier_shared::store::{Error, Result};
 use pannier_shared::sys::fs;
 
@@ -130,18 +129,6 @@ pub(super) fn again(upload: &Upload, range: &Range<u64>, expected: Crc) -> Resul
     let words = |crc: Crc| format!("bytes {}-{} with crc64nvme {}", range.start, range.end - 1, crc.base64());
     let file = upload.path().display().to_string();
     Err(Error::FileChanged { file, expected: words(expected), found: words(found) })
-}
-
-/// Reads until the buffer is full or the file ends.
-fn fill(file: &mut File, buffer: &mut [u8]) -> std::io::Result<usize> {
-    let mut length = 0;
-    while length < buffer.len() {
-        match file.read(&mut buffer[length..])? {
-            0 => break,
-            n => length += n,
-        }
-    }
-    Ok(length)
 }
 
 #[cfg(test)]
