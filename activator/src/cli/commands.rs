@@ -147,7 +147,8 @@ impl<'a> Session<'a> {
     fn open_store(&self) -> Result<Opened, Error> {
         let location: Location = self.location().ok_or(Error::NoStore)?.parse()?;
         let environment = |name: &str| std::env::var(name).ok();
-        let store = self.runtime.block_on(store::open(&location, &environment))?;
+        let patience = self.config.network.clone();
+        let store = self.runtime.block_on(store::open_with(&location, &environment, patience))?;
         Ok(Opened { store, trust: self.trust()? })
     }
 

@@ -4,6 +4,13 @@
 //! store = "s3://releases/prod"            # optional: without it only what is prepared here can be activated
 //! trust = "/etc/pannier/trust"            # keys in allowed_signers form; this is the default
 //!
+//! [network]                               # how long the store may keep us waiting; these are the defaults
+//! connect = "5s"
+//! answer = "15s"                          # for the first byte of an answer
+//! stall = "10s"                           # for each further piece of it
+//! slow = "30s"                            # an answer that comes slower than 8 KiB/s for so long is given up
+//! retry = "120s"                          # no further attempt begins after this
+//!
 //! [apps.polls]
 //! root = "/srv/polls"                     # this is the default: /srv/NAME
 //! channel = "production"                  # for `status` and the agent; optional
@@ -31,6 +38,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use pannier_shared::id::{AppName, ChannelName, near};
+use pannier_shared::store::wire::Patience;
 use pannier_shared::sys::fs;
 use reqwest::header::{HOST, HeaderMap, HeaderName, HeaderValue};
 
@@ -118,6 +126,8 @@ pub struct Config {
     pub store: Option<String>,
     /// The file of trusted keys.
     pub trust: PathBuf,
+    /// How long the store may keep us waiting.
+    pub network: Patience,
     /// The apps of this node.
     pub apps: BTreeMap<AppName, App>,
 }
@@ -151,6 +161,7 @@ impl Config {
         let top = Section::top(file, &table);
         let store = top.text("store")?.map(str::to_owned);
         let trust = top.path("trust")?.unwrap_or_else(|| DEFAULT_TRUST.into());
+        let network = top.section("network")?.map(network).transpose()?.unwrap_or_default();
         let mut apps = BTreeMap::new();
         if let Some(section) = top.section("apps")? {
             for entry in section.each() {
@@ -162,7 +173,7 @@ impl Config {
             }
         }
         top.finish()?;
-        Ok(Self { file: file.to_owned(), store, trust, apps })
+        Ok(Self { file: file.to_owned(), store, trust, network, apps })
     }
 
     /// One app's part.
@@ -173,6 +184,20 @@ impl Config {
             near: near(name.as_str(), self.apps.keys().map(AppName::as_str)).into_iter().map(str::to_owned).collect(),
         })
     }
+}
+
+fn network(section: Section) -> Result<Patience, Error> {
+    let usual = Patience::default();
+    let patience = Patience {
+        connect: section.duration("connect")?.unwrap_or(usual.connect),
+        first_byte: section.duration("answer")?.unwrap_or(usual.first_byte),
+        stall: section.duration("stall")?.unwrap_or(usual.stall),
+        slow: section.duration("slow")?.unwrap_or(usual.slow),
+        total: section.duration("retry")?.unwrap_or(usual.total),
+        ..usual
+    };
+    section.finish()?;
+    Ok(patience)
 }
 
 fn app_of(name: &AppName, section: Section) -> Result<App, Error> {
@@ -259,6 +284,12 @@ mod tests {
             r#"
             store = "file:///mnt/store"
             trust = "/etc/trust"
+            [network]
+            connect = "1s"
+            answer = "2s"
+            stall = "3s"
+            slow = "4s"
+            retry = "5s"
             [apps.polls]
             root = "/data/polls"
             channel = "production"
@@ -282,6 +313,8 @@ mod tests {
         let app = config.app(&"polls".parse().unwrap()).unwrap();
         let (restart, health) = (app.restart.as_ref().unwrap(), app.health.as_ref().unwrap());
         assert_eq!((restart.command.len(), restart.timeout.as_secs()), (3, 300));
+        let Patience { connect, first_byte, stall, slow, total, .. } = config.network;
+        assert_eq!([connect, first_byte, stall, slow, total].map(|limit| limit.as_secs()), [1, 2, 3, 4, 5]);
         assert_eq!((health.headers.len(), health.headers[HOST].to_str().unwrap()), (2, "polls.example.org"));
     }
 
@@ -302,6 +335,7 @@ mod tests {
     fn wrong_values_are_named_with_their_path_and_what_they_should_be() {
         insta::assert_snapshot!(refused("store = 1"), @"/etc/pannier/activator.toml: `store`: expected a text, found a number");
         insta::assert_snapshot!(refused("[apps.polls]\nrestart = \"systemctl restart polls\""), @r#"/etc/pannier/activator.toml: `apps.polls.restart`: expected a list of texts such as ["systemctl", "restart", "polls"], found a text"#);
+        insta::assert_snapshot!(refused("[network]\nstall = 10"), @"/etc/pannier/activator.toml: `network.stall`: expected a text, found a number");
         insta::assert_snapshot!(refused("[apps.polls]\nroot = \"srv\""), @"/etc/pannier/activator.toml: `apps.polls.root`: it must be an absolute path");
         insta::assert_snapshot!(refused("[apps.polls]\nrestart_timeout = \"30\""), @"/etc/pannier/activator.toml: `apps.polls.restart_timeout`: `30` is not a duration: write a number above 0 and `ms`, `s`, `m` or `h`, such as `30s`");
         insta::assert_snapshot!(refused("[apps.polls.health]\nstatus = 200"), @"/etc/pannier/activator.toml: `apps.polls.health.url`: it is missing");

@@ -226,6 +226,7 @@ impl Instance {
             first_byte: second,
             after_upload: second,
             stall: second,
+            slow: 5 * second,
             attempts: 3,
             pause: Duration::from_millis(200),
             total: 5 * second,
@@ -272,7 +273,7 @@ impl Instance {
                     return Err(self.failed(&format!("answered `{path}` with status {}", answer.status.as_u16())));
                 }
                 Ok(answer) => format!("status {}", answer.status.as_u16()),
-                Err(why) => why,
+                Err(broken) => broken.why,
             };
             retry.again(why).await.map_err(|why| self.failed(&format!("does not answer: {why}")))?;
         }

@@ -8,10 +8,12 @@ use std::ops::Range;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use reqwest::header::HeaderValue;
 use reqwest::{Method, Request, StatusCode, Url};
 
+use super::gather::Gathered;
 use super::upload::Upload;
-use super::wire::{Answer, Patience, Redirects, Retry, Sent, Wire, is_passing};
+use super::wire::{Answer, Broken, Patience, Redirects, Retry, Sent, Wire, is_passing};
 use super::{Condition, Error, Etag, Key, Meta, Object, Result, Store, Stored, check_range, reading};
 
 /// A store on a web server.
@@ -30,22 +32,71 @@ impl WebStore {
         }
     }
 
-    async fn send(&self, method: Method, key: &Key, headers: &[(&'static str, String)], keep: u64) -> Result<Answer> {
+    async fn send(&self, method: Method, key: &Key, keep: u64) -> Result<Answer> {
         let mut retry = Retry::new(&self.wire.patience);
         loop {
-            let mut request = Request::new(method.clone(), self.address(key));
-            for (name, value) in headers {
-                let value = value.parse().map_err(|_| self.wrong(key, "a header cannot be sent".to_owned()))?;
-                request.headers_mut().insert(*name, value);
-            }
-            let why = match self.wire.once(request, keep, &Sent::default()).await {
-                Ok(answer) if is_passing(answer.status) => format!("status {}", answer.status.as_u16()),
+            match self.attempt(self.request(method.clone(), key, &[])?, keep).await {
                 Ok(answer) => return Ok(answer),
-                Err(why) => why,
-            };
-            let spent = |detail| Error::Unavailable { store: self.url.to_string(), detail };
-            retry.again(why).await.map_err(spent)?;
+                Err(broken) => self.wait(&mut retry, broken).await?,
+            }
         }
+    }
+
+    /// Reads a range; `headers` are sent besides.
+    async fn range(
+        &self,
+        key: &Key,
+        range: Range<u64>,
+        pin: Option<&Etag>,
+        mut headers: Vec<(&'static str, String)>,
+    ) -> Result<Bytes> {
+        check_range(self.location(), &range)?;
+        headers.extend(pin.filter(|pin| reading::is_strong(pin)).map(|pin| ("if-match", pin.0.clone())));
+        let (mut retry, mut gathered) = (Retry::new(&self.wire.patience), Gathered::of(range));
+        let answer = loop {
+            let (rest, mut request) = (gathered.rest(), self.request(Method::GET, key, &headers)?);
+            request.headers_mut().insert("range", self.value(key, &reading::range_header(&rest))?);
+            match self.attempt(request, rest.end - rest.start).await {
+                Ok(answer) => break answer,
+                Err(broken) => {
+                    gathered.keep(broken.got.as_ref());
+                    self.wait(&mut retry, broken).await?;
+                }
+            }
+        };
+        let is_read = matches!(answer.status, StatusCode::OK | StatusCode::PARTIAL_CONTENT);
+        let is_other = is_read && pin.is_some_and(|pin| reading::etag(&answer).as_ref() != Some(pin));
+        match answer.status.as_u16() {
+            412 => Err(Error::Changed { store: self.url.to_string(), key: key.to_string() }),
+            _ if is_other => Err(Error::Changed { store: self.url.to_string(), key: key.to_string() }),
+            200 | 206 | 416 => gathered.end(&answer).map_err(|detail| self.wrong(key, detail)),
+            _ => Err(self.refused(key, &answer)),
+        }
+    }
+
+    fn request(&self, method: Method, key: &Key, headers: &[(&'static str, String)]) -> Result<Request> {
+        let mut request = Request::new(method, self.address(key));
+        for (name, value) in headers {
+            request.headers_mut().insert(*name, self.value(key, value)?);
+        }
+        Ok(request)
+    }
+
+    fn value(&self, key: &Key, text: &str) -> Result<HeaderValue> {
+        text.parse().map_err(|_| self.wrong(key, "a header cannot be sent".to_owned()))
+    }
+
+    async fn attempt(&self, request: Request, keep: u64) -> std::result::Result<Answer, Broken> {
+        let answer = self.wire.once(request, keep, &Sent::default()).await?;
+        if is_passing(answer.status) {
+            return Err(Broken::passing(format!("status {}", answer.status.as_u16()), &answer));
+        }
+        Ok(answer)
+    }
+
+    async fn wait(&self, retry: &mut Retry<'_>, broken: Broken) -> Result<()> {
+        let spent = |detail| Error::Unavailable { store: self.url.to_string(), detail };
+        retry.after(broken.why, broken.pause).await.map_err(spent)
     }
 
     fn address(&self, key: &Key) -> Url {
@@ -88,7 +139,7 @@ impl Store for WebStore {
     }
 
     async fn get(&self, key: &Key, limit: u64) -> Result<Object> {
-        let answer = self.send(Method::GET, key, &[], limit).await?;
+        let answer = self.send(Method::GET, key, limit).await?;
         match answer.status {
             StatusCode::OK if answer.is_cut => {
                 Err(self.wrong(key, format!("it has more than the {limit} bytes that are expected")))
@@ -99,7 +150,7 @@ impl Store for WebStore {
     }
 
     async fn head(&self, key: &Key) -> Result<Meta> {
-        let answer = self.send(Method::HEAD, key, &[], 0).await?;
+        let answer = self.send(Method::HEAD, key, 0).await?;
         if answer.status != StatusCode::OK {
             return Err(self.refused(key, &answer));
         }
@@ -108,20 +159,12 @@ impl Store for WebStore {
     }
 
     async fn get_range(&self, key: &Key, range: Range<u64>, pin: Option<&Etag>) -> Result<Bytes> {
-        check_range(self.location(), &range)?;
-        let mut headers = vec![("range", reading::range_header(&range))];
-        headers.extend(pin.filter(|pin| reading::is_strong(pin)).map(|pin| ("if-match", pin.0.clone())));
-        let answer = self.send(Method::GET, key, &headers, range.end - range.start).await?;
-        let is_read = matches!(answer.status, StatusCode::OK | StatusCode::PARTIAL_CONTENT);
-        let is_other = is_read && pin.is_some_and(|pin| reading::etag(&answer).as_ref() != Some(pin));
-        match answer.status.as_u16() {
-            412 => Err(Error::Changed { store: self.url.to_string(), key: key.to_string() }),
-            _ if is_other => Err(Error::Changed { store: self.url.to_string(), key: key.to_string() }),
-            200 | 206 | 416 => {
-                reading::range(reading::Part::of(&answer), &range).map_err(|detail| self.wrong(key, detail))
-            }
-            _ => Err(self.refused(key, &answer)),
-        }
+        self.range(key, range, pin, Vec::new()).await
+    }
+
+    async fn get_range_anew(&self, key: &Key, range: Range<u64>) -> Result<Bytes> {
+        let (name, value) = reading::PAST_CACHES;
+        self.range(key, range, None, vec![(name, value.to_owned())]).await
     }
 
     async fn put(&self, _: &Key, _: Bytes, _: Condition) -> Result<Etag> {

@@ -19,10 +19,13 @@ use upload::Upload;
 pub mod conformance;
 pub mod credentials;
 pub mod dir;
+mod gather;
+mod hedge;
 pub mod http;
 pub mod location;
 pub mod names;
 pub mod reading;
+mod retry;
 pub mod s3;
 pub mod upload;
 pub mod wire;
@@ -37,10 +40,22 @@ pub const MAX_FILE: u64 = 5 * 1024 * 1024 * 1024;
 /// Opens the store at a location; for S3, credentials and the rest come from `env`. A directory is there or not, but
 /// for a remote store nothing is asked yet.
 pub async fn open(location: &Location, env: &dyn Fn(&str) -> Option<String>) -> Result<Box<dyn Store>> {
+    open_with(location, env, wire::Patience::default()).await
+}
+
+/// Like [`open`], with another patience than the usual one.
+pub async fn open_with(
+    location: &Location,
+    env: &dyn Fn(&str) -> Option<String>,
+    patience: wire::Patience,
+) -> Result<Box<dyn Store>> {
     Ok(match location {
         Location::Dir(path) => Box::new(dir::DirStore::new(path)),
-        Location::S3(bucket) => Box::new(s3::S3Store::new(s3::S3Options::from_env(bucket.clone(), env)?)?),
-        Location::Web(url) => Box::new(http::WebStore::new(url.clone(), wire::Patience::default())?),
+        Location::S3(bucket) => {
+            let options = s3::S3Options { patience, ..s3::S3Options::from_env(bucket.clone(), env)? };
+            Box::new(s3::S3Store::new(options)?)
+        }
+        Location::Web(url) => Box::new(http::WebStore::new(url.clone(), patience)?),
     })
 }
 
@@ -248,6 +263,12 @@ pub trait Store: Send + Sync {
     /// Reads exactly the bytes `range` (not empty, at most [`MAX_RANGE`]). With `pin`, only of that content, else
     /// [`Error::Changed`]. Fewer or more bytes, another range, or the whole object are errors, never data.
     async fn get_range(&self, key: &Key, range: Range<u64>, pin: Option<&Etag>) -> Result<Bytes>;
+
+    /// Reads like [`Self::get_range`], from the store itself: what a cache on the way may hold is passed by, as far as
+    /// caches can be told. For bytes that came damaged.
+    async fn get_range_anew(&self, key: &Key, range: Range<u64>) -> Result<Bytes> {
+        self.get_range(key, range, None).await
+    }
 
     /// Writes a small object in one step, on a condition. When several race, exactly one wins and the others get
     /// [`Error::AlreadyExists`] or [`Error::Changed`]. Readers see the old content or the new, never a mix.

@@ -21,6 +21,9 @@ pub(super) fn is_strong(etag: &Etag) -> bool {
     etag.0.starts_with('"')
 }
 
+/// The header of a request whose answer must come from the store itself.
+pub(super) const PAST_CACHES: (&str, &str) = ("cache-control", "no-cache");
+
 /// The value of the `Range` header.
 pub fn range_header(range: &Range<u64>) -> String {
     format!("bytes={}-{}", range.start, range.end - 1)
@@ -42,6 +45,30 @@ impl<'a> Part<'a> {
         let (status, content_range) = (answer.status.as_u16(), answer.header("content-range"));
         Self { status, content_range, body: answer.body.clone() }
     }
+}
+
+/// The bytes of a good answer, of which no more was kept than asked for; `Err` says what is wrong with it.
+pub(super) fn data(answer: &Answer, asked: &Range<u64>) -> Result<Bytes, String> {
+    let given = answer.header("content-range").and_then(content_range);
+    if answer.is_cut && given.is_some_and(|(given, _)| given == *asked) {
+        return Err(format!("asked for bytes {}-{}, and its body has more", asked.start, asked.end - 1));
+    }
+    range(Part::of(answer), asked)
+}
+
+/// What came of a range before its answer broke off; nothing of an answer to anything else.
+pub(super) fn beginning<'a>(answer: &'a Answer, asked: &Range<u64>) -> Option<&'a Bytes> {
+    let (given, _) = content_range(answer.header("content-range")?)?;
+    (answer.status.as_u16() == 206 && !answer.is_cut && given == *asked).then_some(&answer.body)
+}
+
+/// What is wrong with a body that has fewer bytes than its own `Content-Range` says: it was cut short on its way, and may
+/// come whole another time.
+pub(super) fn cut_short(answer: &Answer) -> Option<String> {
+    let (given, _) = content_range(answer.header("content-range")?)?;
+    let (expected, found) = (given.end.saturating_sub(given.start), answer.body.len() as u64);
+    let is_short = answer.status.as_u16() == 206 && !answer.is_cut && found < expected;
+    is_short.then(|| format!("sent {found} of {expected} bytes"))
 }
 
 /// The bytes of a good answer to a range request; `Err` says what is wrong with it.
@@ -117,6 +144,17 @@ mod tests {
         insta::assert_snapshot!(wrong(416, "", ""), @"asked for bytes 2-4, and it has fewer");
         insta::assert_snapshot!(wrong(206, "nonsense", "abc"), @"asked for bytes 2-4, and it did not say which it gave");
         insta::assert_snapshot!(wrong(204, "", ""), @"asked for bytes 2-4, and it answered with status 204");
+    }
+
+    #[test]
+    fn a_long_body_and_one_that_was_cut_short_are_told_apart() {
+        let headers = [("content-range", "bytes 2-4/10")];
+        let long = Answer { is_cut: true, ..answer(206, &headers, "") };
+        insta::assert_snapshot!(data(&long, &(2..5)).unwrap_err(), @"asked for bytes 2-4, and its body has more");
+        insta::assert_snapshot!(data(&long, &(3..6)).unwrap_err(), @"asked for bytes 3-5, and it gave 2-4");
+        insta::assert_snapshot!(cut_short(&answer(206, &headers, "ab")).unwrap(), @"sent 2 of 3 bytes");
+        assert_eq!(cut_short(&answer(206, &headers, "abc")), None);
+        assert_eq!(cut_short(&answer(416, &[("content-range", "bytes */4")], "")), None);
     }
 
     #[test]

@@ -30,9 +30,9 @@ use options::amazon;
 use place::Place;
 
 use super::credentials::Provider;
-use super::reading::Part;
+use super::gather::Gathered;
 use super::upload::Upload;
-use super::wire::{Answer, Redirects, Retry, Sent, Wire};
+use super::wire::{Answer, Broken, Redirects, Retry, Sent, Wire};
 use super::{
     Condition, Error, Etag, Key, MAX_FILE, Meta, Object, Result, Store, Stored, check_range, names, reading, xml,
 };
@@ -116,26 +116,37 @@ impl S3Store {
     async fn send(&self, call: &Call<'_>) -> Result<Answer> {
         let mut retry = Retry::new(&self.wire.patience);
         loop {
-            let sent = Arc::new(Sent::default());
-            let request = self.request(call, &sent).await?;
-            let outcome = self.wire.once(request, call.keep, &sent).await;
-            if let Sending::File(upload) = call.body
-                && let Some(error) = upload.failure()
-            {
-                return Err(error);
+            match self.attempt(call, &retry).await? {
+                Ok(answer) => return Ok(answer),
+                Err(broken) => self.wait(&mut retry, broken).await?,
             }
-            let why = match outcome.map(|answer| (refusal(&answer), answer)) {
-                Ok((None, answer)) => return Ok(answer),
-                Ok((Some(refusal), _)) if refusal.is_expired() && retry.is_first() => {
-                    self.provider.forget().await;
-                    refusal.said()
-                }
-                Ok((Some(refusal), _)) if refusal.may_pass() => refusal.said(),
-                Ok((Some(_), answer)) => return Ok(answer),
-                Err(why) => why,
-            };
-            retry.again(why).await.map_err(|detail| self.place.unavailable(detail))?;
         }
+    }
+
+    /// Sends a call once; `Ok(Err(_))` is worth another attempt.
+    async fn attempt(&self, call: &Call<'_>, retry: &Retry<'_>) -> Result<std::result::Result<Answer, Broken>> {
+        let sent = Arc::new(Sent::default());
+        let request = self.request(call, &sent).await?;
+        let outcome = self.wire.once(request, call.keep, &sent).await;
+        if let Sending::File(upload) = call.body
+            && let Some(error) = upload.failure()
+        {
+            return Err(error);
+        }
+        Ok(match outcome.map(|answer| (refusal(&answer), answer)) {
+            Ok((None, answer)) => Ok(answer),
+            Ok((Some(refusal), answer)) if refusal.is_expired() && retry.is_first() => {
+                self.provider.forget().await;
+                Err(Broken::passing(refusal.said(), &answer))
+            }
+            Ok((Some(refusal), answer)) if refusal.may_pass() => Err(Broken::passing(refusal.said(), &answer)),
+            Ok((Some(_), answer)) => Ok(answer),
+            Err(broken) => Err(broken),
+        })
+    }
+
+    async fn wait(&self, retry: &mut Retry<'_>, broken: Broken) -> Result<()> {
+        retry.after(broken.why, broken.pause).await.map_err(|detail| self.place.unavailable(detail))
     }
 
     fn refused(&self, key: &str, answer: &Answer) -> Error {
@@ -170,6 +181,32 @@ impl S3Store {
             StatusCode::PRECONDITION_FAILED => {
                 self.marked(key, &mark).await.ok_or_else(|| self.place.lost(key, condition))
             }
+            _ => Err(self.refused(key.as_str(), &answer)),
+        }
+    }
+
+    /// Sends `call` for a range of an object.
+    async fn range(&self, mut call: Call<'_>, key: &Key, range: Range<u64>, pin: Option<&Etag>) -> Result<Bytes> {
+        check_range(&self.place.location, &range)?;
+        call.headers.extend(pin.map(|pin| ("if-match", pin.0.clone())));
+        let (mut retry, mut gathered) = (Retry::new(&self.wire.patience), Gathered::of(range));
+        let answer = loop {
+            let rest = gathered.rest();
+            call.keep = rest.end - rest.start;
+            call.headers.insert("range", reading::range_header(&rest));
+            match self.attempt(&call, &retry).await? {
+                Ok(answer) => break answer,
+                Err(broken) => {
+                    gathered.keep(broken.got.as_ref());
+                    self.wait(&mut retry, broken).await?;
+                }
+            }
+        };
+        let is_other = pin.is_some_and(|pin| reading::etag(&answer).is_some_and(|found| found != *pin));
+        match answer.status.as_u16() {
+            412 => Err(self.place.changed(key)),
+            200 | 206 if is_other => Err(self.place.changed(key)),
+            200 | 206 | 416 => gathered.end(&answer).map_err(|detail| self.place.wrong(key.as_str(), detail)),
             _ => Err(self.refused(key.as_str(), &answer)),
         }
     }
@@ -245,21 +282,14 @@ impl Store for S3Store {
     }
 
     async fn get_range(&self, key: &Key, range: Range<u64>, pin: Option<&Etag>) -> Result<Bytes> {
-        check_range(&self.place.location, &range)?;
+        self.range(self.object(Method::GET, key), key, range, pin).await
+    }
+
+    async fn get_range_anew(&self, key: &Key, range: Range<u64>) -> Result<Bytes> {
         let mut call = self.object(Method::GET, key);
-        call.keep = range.end - range.start;
-        call.headers.insert("range", reading::range_header(&range));
-        call.headers.extend(pin.map(|pin| ("if-match", pin.0.clone())));
-        let answer = self.send(&call).await?;
-        let is_other = pin.is_some_and(|pin| reading::etag(&answer).is_some_and(|found| found != *pin));
-        match answer.status.as_u16() {
-            412 => Err(self.place.changed(key)),
-            200 | 206 if is_other => Err(self.place.changed(key)),
-            200 | 206 | 416 => {
-                reading::range(Part::of(&answer), &range).map_err(|detail| self.place.wrong(key.as_str(), detail))
-            }
-            _ => Err(self.refused(key.as_str(), &answer)),
-        }
+        let (name, value) = reading::PAST_CACHES;
+        call.headers.insert(name, value.to_owned());
+        self.range(call, key, range, None).await
     }
 
     async fn put(&self, key: &Key, bytes: Bytes, condition: Condition) -> Result<Etag> {

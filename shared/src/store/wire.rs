@@ -1,31 +1,35 @@
-//! HTTP as the remote stores use it: one request with every wait bounded, and the rule for trying again.
+//! HTTP as the remote stores use it: one request with every wait bounded.
 //!
 //! Each phase has its own limit, because one limit for the whole would either cut a slow line off or hang on a dead
 //! one: connecting, the first byte of the answer (counted from the last byte sent, so that a long upload is not a
-//! silence), each further piece, and a floor under the rate. What fails in passing (the connection, 5xx, 429) is tried
-//! again after a growing pause of random length, a few times and for a bounded time.
+//! silence), each further piece, and a floor under the rate. A range whose first byte is late is asked for twice (see
+//! `hedge`). What fails in passing (the connection, a body that is cut short, 5xx, 429) is tried again (see `retry`).
 //!
 //! What is said of a failure names the host and the cause, never the address in full: its query may be a signature.
 
 use std::error::Error as _;
+use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
-use reqwest::header::HeaderMap;
+use reqwest::header::{HeaderMap, RANGE, RETRY_AFTER};
 use reqwest::redirect::Policy;
 use reqwest::{Client, Request, Response, StatusCode, Url};
 use tokio::time::timeout;
 use url::Host;
 
+use super::hedge::FirstBytes;
 use super::location::is_loopback;
+use super::reading;
+pub use super::retry::Retry;
+pub(super) use super::retry::is_passing;
+use super::retry::retry_after;
 use crate::sys::clock;
 
-/// Slower than this for a whole body, a connection is given up: 16 MiB may take four minutes.
-const FLOOR_BYTES_PER_SECOND: u64 = 64 * 1024;
-
-/// A whole body never takes longer than this, whatever it may hold.
-const LONGEST_SECONDS: u64 = 60 * 60;
+/// A body that comes slower than this is given up. A line of 1 Mbit/s that four bodies share gives each of them four
+/// times as much. A body of 16 MiB has at most 35 minutes.
+const FLOOR_BYTES_PER_SECOND: u64 = 8 * 1024;
 
 /// The most of an error's body that is read: S3's are below 1 KiB.
 const ERROR_BODY: u64 = 64 * 1024;
@@ -45,6 +49,8 @@ pub struct Patience {
     pub after_upload: Duration,
     /// For each further piece of a body.
     pub stall: Duration,
+    /// For a body that comes, but slower than 8 KiB per second. Long enough that a line which stumbles is not cut off.
+    pub slow: Duration,
     /// How often a request is sent at most.
     pub attempts: u32,
     /// The first pause; each further one is twice as long, all of random length up to that.
@@ -60,6 +66,7 @@ impl Default for Patience {
             first_byte: Duration::from_secs(15),
             after_upload: Duration::from_secs(60),
             stall: Duration::from_secs(10),
+            slow: Duration::from_secs(30),
             attempts: 5,
             pause: Duration::from_millis(200),
             total: Duration::from_secs(120),
@@ -93,6 +100,23 @@ impl Answer {
     }
 }
 
+/// A request that was not answered well, and why; what came of the answer before it broke off.
+#[derive(Debug)]
+pub(super) struct Broken {
+    pub(super) why: String,
+    /// How long the server asks not to be asked again.
+    pub(super) pause: Option<Duration>,
+    pub(super) got: Option<Answer>,
+}
+
+impl Broken {
+    /// For an answer that came whole and says, in the words of `why`, that it may be another one later.
+    pub(super) fn passing(why: String, answer: &Answer) -> Self {
+        let asked = answer.header(RETRY_AFTER.as_str());
+        Self { why, pause: asked.and_then(|asked| retry_after(asked, clock::now())), got: None }
+    }
+}
+
 /// How much of a request's body is sent; a request without one never moves it.
 #[derive(Debug, Default)]
 pub struct Sent(AtomicU64);
@@ -109,6 +133,7 @@ impl Sent {
 pub(super) struct Wire {
     pub(super) client: Client,
     pub(super) patience: Patience,
+    first_bytes: FirstBytes,
 }
 
 impl Wire {
@@ -127,18 +152,50 @@ impl Wire {
             builder = builder.no_proxy();
         }
         let client = builder.build().map_err(|error| causes(&error))?;
-        Ok(Self { client, patience })
+        Ok(Self { client, patience, first_bytes: FirstBytes::default() })
     }
 
-    /// Sends one request once. Of a good answer at most `keep` bytes are kept. `Err` says what went wrong on the way.
-    pub(super) async fn once(&self, request: Request, keep: u64, sent: &Sent) -> Result<Answer, String> {
+    /// Sends one request once. Of a good answer at most `keep` bytes are kept.
+    pub(super) async fn once(&self, request: Request, keep: u64, sent: &Sent) -> Result<Answer, Broken> {
         let host = host(request.url());
-        let response = self.response(request, sent).await.map_err(|why| format!("`{host}` {why}"))?;
+        let said = |why| format!("`{host}` {why}");
+        let response =
+            self.response(request, sent).await.map_err(|why| Broken { why: said(why), pause: None, got: None })?;
         let keep = if response.status().is_success() { keep } else { ERROR_BODY };
-        self.answer(response, keep).await.map_err(|why| format!("`{host}` {why}"))
+        let (answer, end) = self.answer(response, keep).await;
+        match end.err().or_else(|| reading::cut_short(&answer)) {
+            None => Ok(answer),
+            Some(why) => Err(Broken { why: said(why), pause: None, got: Some(answer) }),
+        }
     }
 
+    /// The beginning of an answer. One to a range that is late is asked for twice.
     async fn response(&self, request: Request, sent: &Sent) -> Result<Response, String> {
+        let copy = request.headers().contains_key(RANGE).then(|| request.try_clone()).flatten();
+        let Some(copy) = copy else { return self.one_response(request, sent).await };
+        let late = self.first_bytes.asked();
+        let mut first = pin!(self.timed_response(request, sent));
+        if let Ok(answer) = timeout(late, &mut first).await {
+            return answer;
+        }
+        if !self.first_bytes.ask_twice() {
+            return first.await;
+        }
+        let mut second = pin!(self.timed_response(copy, sent));
+        tokio::select! {
+            answer = &mut first => good_or(answer, second).await,
+            answer = &mut second => good_or(answer, first).await,
+        }
+    }
+
+    async fn timed_response(&self, request: Request, sent: &Sent) -> Result<Response, String> {
+        let begun = clock::monotonic();
+        let response = self.one_response(request, sent).await?;
+        self.first_bytes.came(clock::monotonic() - begun);
+        Ok(response)
+    }
+
+    async fn one_response(&self, request: Request, sent: &Sent) -> Result<Response, String> {
         let limit = match request.body() {
             None => self.patience.first_byte,
             Some(_) => self.patience.after_upload,
@@ -150,7 +207,8 @@ impl Wire {
         }
     }
 
-    async fn answer(&self, mut response: Response, keep: u64) -> Result<Answer, String> {
+    /// An answer, and whether its body came to its end.
+    async fn answer(&self, mut response: Response, keep: u64) -> (Answer, Result<(), String>) {
         let length = response.content_length();
         let mut answer = Answer {
             status: response.status(),
@@ -158,35 +216,72 @@ impl Wire {
             body: Bytes::new(),
             is_cut: length.is_some_and(|length| length > keep),
         };
+        if answer.is_cut {
+            return (answer, Ok(()));
+        }
+        let mut body = BytesMut::with_capacity(length.unwrap_or_default() as usize);
+        let end = self.body(&mut response, keep, &mut body).await;
+        answer.is_cut = body.len() as u64 > keep;
         if !answer.is_cut {
-            (answer.body, answer.is_cut) = self.body(&mut response, keep).await?;
+            answer.body = body.freeze();
         }
-        Ok(answer)
+        (answer, end)
     }
 
-    async fn body(&self, response: &mut Response, keep: u64) -> Result<(Bytes, bool), String> {
-        let expected = response.content_length().unwrap_or_default().min(keep);
-        let slowest = Duration::from_secs((keep / FLOOR_BYTES_PER_SECOND).min(LONGEST_SECONDS));
-        let end = clock::monotonic() + self.patience.stall + slowest;
-        let mut body = BytesMut::with_capacity(expected as usize);
-        while let Some(piece) = self.piece(response, end).await? {
+    /// Reads a body until it ends or has more than `keep` bytes.
+    async fn body(&self, response: &mut Response, keep: u64, body: &mut BytesMut) -> Result<(), String> {
+        let mut pace = Pace { begun: clock::monotonic(), bytes: 0, window: self.patience.slow };
+        while body.len() as u64 <= keep
+            && let Some(piece) = self.piece(response).await?
+        {
             body.extend_from_slice(&piece);
-            if body.len() as u64 > keep {
-                return Ok((Bytes::new(), true));
-            }
+            pace.came(piece.len() as u64)?;
         }
-        Ok((body.freeze(), false))
+        Ok(())
     }
 
-    async fn piece(&self, response: &mut Response, end: Instant) -> Result<Option<Bytes>, String> {
-        if clock::monotonic() > end {
-            return Err(format!("sent less than {} KiB per second", FLOOR_BYTES_PER_SECOND / 1024));
-        }
+    async fn piece(&self, response: &mut Response) -> Result<Option<Bytes>, String> {
         match timeout(self.patience.stall, response.chunk()).await {
             Ok(Ok(piece)) => Ok(piece),
             Ok(Err(error)) => Err(what_failed(error)),
             Err(_) => Err(format!("stopped sending for {} s", self.patience.stall.as_secs_f32())),
         }
+    }
+}
+
+/// What came first of two, unless it is a failure: then what the other says.
+async fn good_or(
+    came: Result<Response, String>,
+    other: impl Future<Output = Result<Response, String>>,
+) -> Result<Response, String> {
+    match came {
+        Ok(response) if !is_passing(response.status()) => Ok(response),
+        _ => other.await,
+    }
+}
+
+/// How fast a body comes: measured over one window after the other, so that a good beginning does not excuse what
+/// follows.
+struct Pace {
+    begun: Instant,
+    bytes: u64,
+    window: Duration,
+}
+
+impl Pace {
+    /// More of it came; `Err` at the end of a window with too little.
+    fn came(&mut self, bytes: u64) -> Result<(), String> {
+        self.bytes += bytes;
+        let passed = clock::monotonic() - self.begun;
+        if passed < self.window {
+            return Ok(());
+        }
+        if (self.bytes as f64) < FLOOR_BYTES_PER_SECOND as f64 * passed.as_secs_f64() {
+            let (floor, window) = (FLOOR_BYTES_PER_SECOND / 1024, self.window.as_secs_f32());
+            return Err(format!("sent less than {floor} KiB per second for {window} s"));
+        }
+        (self.begun, self.bytes) = (clock::monotonic(), 0);
+        Ok(())
     }
 }
 
@@ -206,47 +301,6 @@ pub async fn answered<T>(answer: impl Future<Output = T>, limit: Duration, sent:
 /// What is said of a host after [`answered`] gave up.
 pub fn no_answer(limit: Duration) -> String {
     format!("gave no answer within {} s", limit.as_secs_f32())
-}
-
-/// Counts the attempts of one request.
-#[derive(Debug)]
-pub struct Retry<'a> {
-    patience: &'a Patience,
-    attempts: u32,
-    until: Instant,
-}
-
-impl<'a> Retry<'a> {
-    /// Before the first attempt.
-    pub fn new(patience: &'a Patience) -> Self {
-        Self { patience, attempts: 1, until: clock::monotonic() + patience.total }
-    }
-
-    /// True for the first attempt.
-    pub fn is_first(&self) -> bool {
-        self.attempts == 1
-    }
-
-    /// Waits for the next attempt after one that failed because of `why`; `Err` when there is none left.
-    pub async fn again(&mut self, why: String) -> Result<(), String> {
-        let longest = self.patience.pause.saturating_mul(1 << (self.attempts - 1).min(10));
-        let pause = longest.mul_f64(random_fraction());
-        if self.attempts >= self.patience.attempts || clock::monotonic() + pause > self.until {
-            return Err(match self.attempts {
-                1 => why,
-                n => format!("{why} ({n} attempts)"),
-            });
-        }
-        self.attempts += 1;
-        tokio::time::sleep(pause).await;
-        Ok(())
-    }
-}
-
-/// True for an answer after which the same request may succeed.
-pub(super) fn is_passing(status: StatusCode) -> bool {
-    status.is_server_error() && status != StatusCode::NOT_IMPLEMENTED
-        || matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT)
 }
 
 /// The host and port of an address: all of it that may be shown.
@@ -300,40 +354,20 @@ fn policy(redirects: Redirects) -> Policy {
     }
 }
 
-fn random_fraction() -> f64 {
-    let mut bytes = [0; 4];
-    // Without randomness all pauses are of the least length, which is still a pause.
-    let _ = getrandom::fill(&mut bytes);
-    0.25 + 0.75 * f64::from(u32::from_le_bytes(bytes)) / f64::from(u32::MAX)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn only_what_may_pass_is_tried_again() {
-        for status in [500, 502, 503, 504, 429, 408] {
-            assert!(is_passing(StatusCode::from_u16(status).unwrap()), "{status}");
-        }
-        for status in [200, 206, 301, 400, 401, 403, 404, 409, 412, 416, 501] {
-            assert!(!is_passing(StatusCode::from_u16(status).unwrap()), "{status}");
-        }
-    }
-
-    #[tokio::test]
-    async fn attempts_are_counted_and_end() {
-        let patience = Patience { attempts: 3, pause: Duration::from_millis(1), ..Patience::default() };
-        let mut retry = Retry::new(&patience);
-        retry.again("one".to_owned()).await.unwrap();
-        retry.again("two".to_owned()).await.unwrap();
-        assert_eq!(retry.again("three".to_owned()).await.unwrap_err(), "three (3 attempts)");
-    }
-
-    #[tokio::test]
-    async fn no_attempt_begins_after_the_total() {
-        let patience = Patience { total: Duration::ZERO, ..Patience::default() };
-        assert_eq!(Retry::new(&patience).again("why".to_owned()).await.unwrap_err(), "why");
+    fn a_body_that_comes_too_slowly_is_given_up_at_the_end_of_its_window() {
+        let window = Duration::from_millis(5);
+        let pace = || Pace { begun: clock::monotonic(), bytes: 0, window };
+        let mut long = Pace { window: Duration::from_secs(3600), ..pace() };
+        let (mut quick, mut slow) = (pace(), pace());
+        clock::sleep(window);
+        assert_eq!(quick.came(1 << 30), Ok(()));
+        assert_eq!((quick.bytes, long.came(1)), (0, Ok(())));
+        insta::assert_snapshot!(slow.came(1).unwrap_err(), @"sent less than 8 KiB per second for 0.005 s");
     }
 
     #[tokio::test]
@@ -341,6 +375,6 @@ mod tests {
         let url: Url = "http://127.0.0.1:1/x?X-Amz-Signature=secret".parse().unwrap();
         let wire = Wire::new(&url, Redirects::Never, Patience::default()).unwrap();
         let error = wire.once(Request::new(reqwest::Method::GET, url), 10, &Sent::default()).await.unwrap_err();
-        insta::assert_snapshot!(error, @"`127.0.0.1:1` cannot be reached: tcp connect error: Connection refused (os error 111)");
+        insta::assert_snapshot!(error.why, @"`127.0.0.1:1` cannot be reached: tcp connect error: Connection refused (os error 111)");
     }
 }
