@@ -33,8 +33,9 @@ type Read = (Table, Bytes);
 
 /// Brings the table of contents of `artifact` together.
 pub async fn contents(remote: &Remote<'_>, artifact: &Artifact, kept: &[Kept], cost: &Cost) -> Result<Proven, Error> {
-    let tail = remote.read(read::tail_range(artifact)?).await?;
-    let outline = Outline::open(artifact, &tail)?;
+    let range = read::tail_range(artifact)?;
+    let tail = remote.read(range.clone()).await?;
+    let (outline, tail) = remote.proven(range, tail, |tail| Outline::open(artifact, tail)).await?;
     let mut tables = on_node(&outline, kept);
     fetch_missing(remote, &outline, &mut tables, cost).await?;
     let (tables, bytes): (Vec<Table>, Vec<Bytes>) = tables.into_iter().flatten().unzip();
@@ -71,8 +72,7 @@ async fn fetch_missing(
         for group in run.parts {
             let range = outline.table_range(group);
             let part = (range.start - run.range.start) as usize..(range.end - run.range.start) as usize;
-            let bytes = bytes.slice(part);
-            tables[group] = Some((outline.table(group, &bytes)?, bytes));
+            tables[group] = Some(remote.proven(range, bytes.slice(part), |bytes| outline.table(group, bytes)).await?);
         }
     }
     Ok(())

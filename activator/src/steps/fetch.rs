@@ -5,6 +5,9 @@
 //! gives them back when the last of its frames was written. A decoder that fails sets a flag; it and the others then
 //! only empty the channel, so that nobody waits for anybody, and the fetching ends at its next range.
 //!
+//! A frame that came damaged is fetched once more, alone, when all others are written: what was proven is never fetched
+//! again because of it.
+//!
 //! The digest of the whole file is not computed here: the chain proves every byte that is used (see `archive::read`).
 
 use std::fmt;
@@ -26,7 +29,7 @@ use pannier_shared::sys::fs;
 use tokio::runtime::Runtime;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::remote::{Remote, Taken};
+use super::remote::{Remote, Taken, is_damage};
 use super::reuse::Reused;
 use super::unpack::{self, Unpacker};
 use crate::plan::Plan;
@@ -37,6 +40,9 @@ pub const STEP: &str = "transfer";
 /// Bytes that may be on their way between the store and the disk, compressed. With one decoded frame per core this is
 /// what keeps a fetch far below 128 MiB.
 const BUDGET: u64 = 32 << 20;
+/// The most damaged frames that are fetched again. When there are more, it is not chance, and a fetch that goes on only
+/// hides it.
+const MOST_DAMAGED: usize = 16;
 /// Files in the folder of tables that prove a release on the node: the artifact's end, and its tables.
 pub const TAIL_FILE: &str = "tail";
 /// See [`TAIL_FILE`].
@@ -120,7 +126,11 @@ pub fn transfer(
 ) -> Result<Transferred, Error> {
     let remote = Remote::new(store, plan.release(), plan.taken());
     let unpacker = Unpacker::new(staging, plan.contents(), &reused.wanted);
-    fetch_frames(&remote, runtime, plan, &unpacker, sink)?;
+    let pass = Pass { remote: &remote, runtime, plan, unpacker: &unpacker, sink };
+    let damaged = pass.fetch(plan.runs(&reused.wanted), Attempt::First)?;
+    if !damaged.is_empty() {
+        pass.fetch(pass.again(damaged), Attempt::Again)?;
+    }
     unpacker.end()?;
     let Taken { bytes, requests } = remote.taken();
     let (reused_files, reused_bytes) = (reused.files, reused.bytes);
@@ -150,11 +160,23 @@ struct Work<'a> {
     _share: Arc<OwnedSemaphorePermit>,
 }
 
-/// What the decoders share: the first error, and whether there was one.
+/// Whether frames are fetched for the first time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Attempt {
+    First,
+    Again,
+}
+
+/// A frame that came damaged, and how.
+type Damaged = (usize, read::Error);
+
+/// What the decoders share: the first error, whether there was one, and which frames came damaged.
 struct Decoders<'a> {
     unpacker: &'a Unpacker<'a>,
+    attempt: Attempt,
     failed: AtomicBool,
     error: Mutex<Option<unpack::Error>>,
+    damaged: Mutex<Vec<Damaged>>,
 }
 
 impl Decoders<'_> {
@@ -164,83 +186,116 @@ impl Decoders<'_> {
             if self.failed.load(Ordering::Relaxed) {
                 continue;
             }
-            if let Err(error) = writer.frame(work.frame, &work.bytes) {
+            let written = writer.frame(work.frame, &work.bytes);
+            if let Err(error) = written.or_else(|error| self.put_off(&work, error)) {
                 self.error.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
                 self.failed.store(true, Ordering::Relaxed);
             }
         }
     }
-}
 
-fn fetch_frames<'a>(
-    remote: &Remote,
-    runtime: &Runtime,
-    plan: &Plan,
-    unpacker: &'a Unpacker<'a>,
-    sink: &dyn Sink,
-) -> Result<(), Error> {
-    let decoders = Decoders { unpacker, failed: AtomicBool::new(false), error: Mutex::new(None) };
-    let (send, incoming) = unbounded();
-    let fetched = std::thread::scope(|scope| {
-        for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
-            let (incoming, decoders) = (incoming.clone(), &decoders);
-            scope.spawn(move || decoders.work(&incoming));
-        }
-        drop(incoming);
-        runtime.block_on(fetch_runs(remote, plan, &decoders, send, sink))
-    });
-    // A decoder's error is the cause when both sides failed.
-    match decoders.error.into_inner().unwrap_or_else(PoisonError::into_inner) {
-        Some(error) => Err(error.into()),
-        None => fetched,
-    }
-}
-
-/// Fetches all frames that are wanted, several ranges at a time, and hands them to the decoders.
-async fn fetch_runs<'a>(
-    remote: &Remote<'_>,
-    plan: &'a Plan,
-    decoders: &Decoders<'_>,
-    send: Sender<Work<'a>>,
-    sink: &dyn Sink,
-) -> Result<(), Error> {
-    let budget = Arc::new(Semaphore::new(BUDGET as usize));
-    let frames = plan.contents().frames();
-    let runs = plan.runs(decoders.unpacker.wanted());
-    let items = runs.iter().map(|run| run.parts.len() as u64).sum();
-    let total = Amount { bytes: runs.iter().map(Run::length).sum(), items };
-    let done = Mutex::new(Amount::default());
-    let fetch = |run: Run| {
-        let (budget, send, done) = (budget.clone(), &send, &done);
-        async move {
-            if decoders.failed.load(Ordering::Relaxed) {
-                return Ok(());
+    /// Keeps a damaged frame for another attempt, if there is one. Nothing of it was written.
+    fn put_off(&self, work: &Work<'_>, error: unpack::Error) -> Result<(), unpack::Error> {
+        let mut damaged = self.damaged.lock().unwrap_or_else(PoisonError::into_inner);
+        match error {
+            unpack::Error::Archive(error)
+                if is_damage(&error) && self.attempt == Attempt::First && damaged.len() < MOST_DAMAGED =>
+            {
+                damaged.push((work.frame.number, error));
+                Ok(())
             }
-            fetch_run(remote, frames, &run, budget, send).await?;
-            let mut done = done.lock().unwrap_or_else(PoisonError::into_inner);
-            *done = Amount { bytes: done.bytes + run.length(), items: done.items + run.parts.len() as u64 };
-            sink.emit(Event::Advanced { step: STEP, done: *done, total: Some(total) });
-            Ok(())
+            error => Err(error),
         }
-    };
-    stream::iter(runs).map(fetch).buffer_unordered(plan.cost().connections).try_collect().await
+    }
 }
 
-async fn fetch_run<'a>(
-    remote: &Remote<'_>,
-    frames: &'a [Frame],
-    run: &Run,
-    budget: Arc<Semaphore>,
-    send: &Sender<Work<'a>>,
-) -> Result<(), Error> {
-    let permits = run.length().min(BUDGET) as u32;
-    let share = Arc::new(budget.acquire_many_owned(permits).await.map_err(|_| Error::Thread)?);
-    let bytes = remote.read(run.range.clone()).await?;
-    for frame in run.parts.iter().map(|number| &frames[*number]) {
-        let start = run.range.start;
-        let part = (frame.range.start - start) as usize..(frame.range.end - start) as usize;
-        let work = Work { frame, bytes: bytes.slice(part), _share: share.clone() };
-        send.send(work).map_err(|_| Error::Thread)?;
+/// What a pass over frames works with.
+struct Pass<'a> {
+    remote: &'a Remote<'a>,
+    runtime: &'a Runtime,
+    plan: &'a Plan,
+    unpacker: &'a Unpacker<'a>,
+    sink: &'a dyn Sink,
+}
+
+impl Pass<'_> {
+    /// Fetches and unpacks the frames of `runs`; gives those that came damaged and may be fetched again.
+    fn fetch(&self, runs: Vec<Run>, attempt: Attempt) -> Result<Vec<Damaged>, Error> {
+        let unpacker = self.unpacker;
+        let (failed, error, damaged) = (AtomicBool::new(false), Mutex::default(), Mutex::default());
+        let decoders = Decoders { unpacker, attempt, failed, error, damaged };
+        let (send, incoming) = unbounded();
+        let fetched = std::thread::scope(|scope| {
+            for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
+                let (incoming, decoders) = (incoming.clone(), &decoders);
+                scope.spawn(move || decoders.work(&incoming));
+            }
+            drop(incoming);
+            self.runtime.block_on(self.fetch_runs(runs, &decoders, send))
+        });
+        // A decoder's error is the cause when both sides failed.
+        match decoders.error.into_inner().unwrap_or_else(PoisonError::into_inner) {
+            Some(error) => Err(error.into()),
+            None => fetched.map(|()| decoders.damaged.into_inner().unwrap_or_else(PoisonError::into_inner)),
+        }
     }
-    Ok(())
+
+    /// Says which frames are fetched again, each by a request of its own.
+    fn again(&self, damaged: Vec<Damaged>) -> Vec<Run> {
+        let again = |(frame, error): Damaged| {
+            self.sink.emit(Event::Warning { text: format!("fetched again, because it came damaged: {error}") });
+            Run { range: self.plan.contents().frames()[frame].range.clone(), parts: vec![frame] }
+        };
+        damaged.into_iter().map(again).collect()
+    }
+
+    /// Fetches all `runs`, several at a time, and hands their frames to the decoders.
+    async fn fetch_runs<'b>(
+        &'b self,
+        runs: Vec<Run>,
+        decoders: &Decoders<'_>,
+        send: Sender<Work<'b>>,
+    ) -> Result<(), Error> {
+        let budget = Arc::new(Semaphore::new(BUDGET as usize));
+        let items = runs.iter().map(|run| run.parts.len() as u64).sum();
+        let total = Amount { bytes: runs.iter().map(Run::length).sum(), items };
+        let done = Mutex::new(Amount::default());
+        let fetch = |run: Run| {
+            let (budget, send, done) = (budget.clone(), &send, &done);
+            async move {
+                if decoders.failed.load(Ordering::Relaxed) {
+                    return Ok(());
+                }
+                self.fetch_run(&run, decoders.attempt, budget, send).await?;
+                let mut done = done.lock().unwrap_or_else(PoisonError::into_inner);
+                *done = Amount { bytes: done.bytes + run.length(), items: done.items + run.parts.len() as u64 };
+                self.sink.emit(Event::Advanced { step: STEP, done: *done, total: Some(total) });
+                Ok(())
+            }
+        };
+        stream::iter(runs).map(fetch).buffer_unordered(self.plan.cost().connections).try_collect().await
+    }
+
+    async fn fetch_run<'b>(
+        &'b self,
+        run: &Run,
+        attempt: Attempt,
+        budget: Arc<Semaphore>,
+        send: &Sender<Work<'b>>,
+    ) -> Result<(), Error> {
+        let permits = run.length().min(BUDGET) as u32;
+        let share = Arc::new(budget.acquire_many_owned(permits).await.map_err(|_| Error::Thread)?);
+        let bytes = match attempt {
+            Attempt::First => self.remote.read(run.range.clone()).await?,
+            Attempt::Again => self.remote.read_anew(run.range.clone()).await?,
+        };
+        let frames = self.plan.contents().frames();
+        for frame in run.parts.iter().map(|number| &frames[*number]) {
+            let start = run.range.start;
+            let part = (frame.range.start - start) as usize..(frame.range.end - start) as usize;
+            let work = Work { frame, bytes: bytes.slice(part), _share: share.clone() };
+            send.send(work).map_err(|_| Error::Thread)?;
+        }
+        Ok(())
+    }
 }
