@@ -23,6 +23,7 @@ use tokio::runtime::Runtime;
 
 use crate::admit::{self, admit};
 use crate::journal::{Ongoing, Operation, Outcome};
+use crate::ledger::{Ledger, Rehash};
 use crate::node::Node;
 use crate::plan::{Kept, Plan};
 use crate::record;
@@ -221,6 +222,7 @@ struct Bringing<'a> {
     staged: PathBuf,
     /// Whether `commit` was begun: only then something of ours may lie under `releases/`.
     committed: bool,
+    ledger: Ledger,
     plan: Option<Plan>,
     reused: Option<Reused>,
     moved: Option<Transferred>,
@@ -237,6 +239,10 @@ impl<'a> Bringing<'a> {
         let version = statement.release.version.clone();
         let ongoing = node.journal.begin(Operation::Fetch, &version, node.state.live_version())?;
         let staged = node.root.staging().join(fs::random_name());
+        let ledger = match node.config.rehash {
+            Rehash::Weekly => Ledger::load(&node.root.ledger(), clock::now()),
+            Rehash::Always => Ledger::default(),
+        };
         Ok(Self {
             node,
             origin,
@@ -247,6 +253,7 @@ impl<'a> Bringing<'a> {
             python,
             staged,
             committed: false,
+            ledger,
             plan: None,
             reused: None,
             moved: None,
@@ -311,11 +318,14 @@ fn unstage(run: &mut Bringing) -> Result<(), Error> {
 fn reuse(run: &mut Bringing) -> Result<Done, Error> {
     let tree = Dir::open(&run.tree())?;
     let plan = run.plan.as_ref().ok_or(Error::NoPlan)?;
-    let reused = run.reused.insert(reuse_step::reuse(plan, &tree, run.sink)?);
+    let mut reused = reuse_step::reuse(plan, &run.ledger, &tree, run.sink)?;
+    run.ledger.add(reused.hashed.drain(..));
+    let reused = run.reused.insert(reused);
     let said = match plan.method() {
         Method::Clone => "cloned",
         Method::Link => "linked",
     };
+    let said = format!("{said}, {} hashed again", human::number(reused.read));
     Ok(Done::said(said).moved(reused.bytes, reused.files))
 }
 
@@ -324,7 +334,8 @@ fn transfer(run: &mut Bringing) -> Result<Done, Error> {
     let tree = Dir::open(&run.tree())?;
     let (Some(plan), Some(reused)) = (&run.plan, &run.reused) else { return Err(Error::NoPlan) };
     transfer_step::keep(plan, &run.records())?;
-    let moved = transfer_step::transfer(plan, reused, store, runtime, &tree, run.sink)?;
+    let (moved, hashed) = transfer_step::transfer(plan, reused, store, runtime, &tree, run.sink)?;
+    run.ledger.add(hashed);
     run.moved = Some(moved);
     Ok(Done::said(moved.to_string()).moved(moved.bytes, 0))
 }
@@ -342,6 +353,9 @@ fn seal(run: &mut Bringing) -> Result<Done, Error> {
         return Err(Error::NotComplete);
     }
     record::write(&run.records(), &run.release(), run.statement.bytes())?;
+    if let Err(error) = run.ledger.save(&run.node.root.ledger()) {
+        run.sink.emit(Event::Warning { text: format!("the next fetch will hash more than it need: {error}") });
+    }
     fs::sync_fs(&run.staged)?;
     Ok(Done::default())
 }

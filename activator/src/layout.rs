@@ -9,6 +9,7 @@
 //! <root>/.pannier/lock           held by whoever changes anything here
 //! <root>/.pannier/staging/       releases in the making; whatever is here at start is a leftover
 //! <root>/.pannier/toc/<version>/ the release's signed statement, tables of contents and record
+//! <root>/.pannier/ledger         which files were hashed, and how they looked then (see `ledger`)
 //! <root>/.pannier/restart.log    what the last restart command, and what it left running, printed
 //! ```
 //!
@@ -19,6 +20,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use pannier_shared::id::Version;
+use pannier_shared::sys::look::Look;
 use pannier_shared::sys::{fs, process};
 
 /// A root that cannot be worked in.
@@ -182,7 +184,7 @@ impl Root {
     fn check(&self, path: &Path) -> Result<u64, Error> {
         let meta = fs::lstat(path)?;
         if !meta.is_dir() {
-            return Err(Error::NotAFolder { path: path.to_owned(), found: kind(&meta).to_owned() });
+            return Err(Error::NotAFolder { path: path.to_owned(), found: Look::from(&meta).kind().to_owned() });
         }
         let us = process::user();
         if meta.uid() != us {
@@ -236,6 +238,11 @@ impl Root {
         self.own().join("lock")
     }
 
+    /// See the module.
+    pub fn ledger(&self) -> PathBuf {
+        self.own().join("ledger")
+    }
+
     /// What the last restart command printed.
     pub fn restart_log(&self) -> PathBuf {
         self.own().join("restart.log")
@@ -261,7 +268,7 @@ impl Root {
         let path = self.current();
         let Some(meta) = fs::if_there(fs::lstat(&path))? else { return Ok(Current::Absent) };
         if !meta.is_symlink() {
-            return Err(Error::CurrentNotALink { path, found: kind(&meta) });
+            return Err(Error::CurrentNotALink { path, found: Look::from(&meta).kind() });
         }
         let target = fs::read_link(&path)?;
         let inside = target.strip_prefix(&self.path).unwrap_or(&target);
@@ -289,15 +296,6 @@ fn make_folder(path: &Path) -> Result<(), Error> {
         fs::sync_dir(above)?;
     }
     Ok(())
-}
-
-fn kind(meta: &std::fs::Metadata) -> &'static str {
-    match meta {
-        m if m.is_symlink() => "a link",
-        m if m.is_dir() => "a folder",
-        m if m.is_file() => "a file",
-        _ => "something special",
-    }
 }
 
 #[cfg(test)]

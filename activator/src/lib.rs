@@ -12,6 +12,7 @@ pub mod heal;
 pub mod interpreter;
 pub mod journal;
 pub mod layout;
+pub mod ledger;
 pub mod node;
 pub mod plan;
 pub mod record;

@@ -17,6 +17,7 @@ use pannier_shared::id::Version;
 use pannier_shared::signature::{self, Trust, Verified, VerifyError};
 use pannier_shared::statement::{Document, Interpreter, InterpreterOrigin, Statement};
 use pannier_shared::sys::fs;
+use pannier_shared::sys::look::Look;
 use serde::Serialize;
 
 use crate::interpreter;
@@ -272,8 +273,8 @@ impl Compared<'_> {
         self.done.items += 1;
         match found {
             None => self.say(path, Damage::Missing),
-            Some(meta) if kind(&meta) == expected => return Some(meta),
-            Some(meta) => self.say(path, Damage::Kind { expected, found: kind(&meta) }),
+            Some(meta) if Look::from(&meta).kind() == expected => return Some(meta),
+            Some(meta) => self.say(path, Damage::Kind { expected, found: Look::from(&meta).kind() }),
         }
         None
     }
@@ -330,15 +331,5 @@ impl Compared<'_> {
             Err(error) => error.source.to_string(),
         };
         self.say(&wanted.link, Damage::Interpreter { why });
-    }
-}
-
-/// What something is, in words.
-pub fn kind(meta: &Metadata) -> &'static str {
-    match meta {
-        m if m.is_symlink() => "a link",
-        m if m.is_dir() => "a folder",
-        m if m.is_file() => "a file",
-        _ => "something special",
     }
 }

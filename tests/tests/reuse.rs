@@ -10,6 +10,7 @@ use std::sync::Mutex;
 use bytes::Bytes;
 use pannier_activator::config::Config;
 use pannier_activator::fetch::{Fetched, Origin, fetch};
+use pannier_activator::ledger::Rehash;
 use pannier_activator::node::{Node, View};
 use pannier_activator::steps::fetch::Transferred;
 use pannier_activator::verify::verify;
@@ -53,6 +54,8 @@ impl Store for Asked {
 /// What a fetch did.
 struct Came {
     moved: Transferred,
+    /// What the step that reuses said.
+    reuse: String,
     asked: Vec<Range<u64>>,
     warnings: Vec<String>,
     tree: PathBuf,
@@ -60,10 +63,14 @@ struct Came {
 
 /// Fetches a release into one of the world's nodes, and compares it with what was signed.
 fn fetch_to(world: &World, node: &str, version: &str) -> Came {
+    fetch_with(Rehash::Weekly, world, node, version)
+}
+
+fn fetch_with(rehash: Rehash, world: &World, node: &str, version: &str) -> Came {
     let mut config = Config::load(&world.path("activator.toml")).unwrap();
     let app = APP.parse().unwrap();
     let settings = config.apps.get_mut(&app).unwrap();
-    settings.root = world.path(node);
+    (settings.root, settings.rehash) = (world.path(node), rehash);
     let (store, told, runtime) = (Asked(world.store(), Mutex::default()), Recorder::default(), runtime());
     let origin = Origin { store: &store, trust: &world.trust, runtime: &runtime };
     let mut open = Node::open(&app, settings, "test", &told).unwrap();
@@ -72,11 +79,17 @@ fn fetch_to(world: &World, node: &str, version: &str) -> Came {
     let view = View::open(&app, settings).unwrap();
     let report = verify(&view, Some(&version.parse().unwrap()), &world.trust, &told).unwrap();
     assert_eq!(report.damaged, [], "{version}");
+    let events = told.events();
+    let reuse = events.iter().find_map(|event| match event {
+        Event::Finished { step: "reuse", said, .. } => Some(said.clone()),
+        _ => None,
+    });
     let warning = |event| if let Event::Warning { text } = event { Some(text) } else { None };
     Came {
         moved: moved.unwrap(),
         asked: store.1.into_inner().unwrap(),
-        warnings: told.events().into_iter().filter_map(warning).collect(),
+        reuse: reuse.unwrap_or_default(),
+        warnings: events.into_iter().filter_map(warning).collect(),
         tree: world.path(node).join("releases").join(version),
     }
 }
@@ -170,7 +183,7 @@ fn a_damaged_source_is_named_and_its_frame_is_fetched() {
             std::fs::set_permissions(file, PermissionsExt::from_mode(0o664)).unwrap();
         }),
         ("missing", |file| std::fs::remove_file(file).unwrap()),
-        ("unreadable: ", |file| {
+        ("a link instead of a file", |file| {
             std::fs::remove_file(file).unwrap();
             std::os::unix::fs::symlink("/etc/passwd", file).unwrap();
         }),
@@ -188,6 +201,66 @@ fn a_damaged_source_is_named_and_its_frame_is_fetched() {
         assert!(warning.starts_with(&expected), "{warning}");
         let frame = frame_of(&contents(&world, &built), path);
         assert_eq!(came.asked, [tail_range(&world.statement(&built).artifact).unwrap(), frame], "{damage}");
+    }
+}
+
+#[test]
+fn what_was_hashed_and_not_touched_since_is_not_hashed_again() {
+    let (world, _) = updated(|_| ());
+    for version in ["v3", "v4"] {
+        world.publish(&world.build(version)).unwrap();
+    }
+    // v1 was hashed when it was unpacked, v2 is made of links to it, which touches it, and v3 of links to those.
+    for version in ["v2", "v3"] {
+        let came = fetch_to(&world, "node", version);
+        assert!(came.reuse.ends_with(", 0 hashed again"), "{version}: {}", came.reuse);
+        assert!(came.moved.reused_files > 5);
+    }
+    let came = fetch_with(Rehash::Always, &world, "node", "v4");
+    assert!(came.reuse.ends_with(&format!(", {} hashed again", came.moved.reused_files)), "{}", came.reuse);
+}
+
+#[test]
+fn only_what_was_touched_is_hashed_again() {
+    let (world, _) = updated(|_| ());
+    let file = world.path("node/releases/v1/app/polls/views.py");
+    std::fs::set_permissions(&file, PermissionsExt::from_mode(0o600)).unwrap();
+    std::fs::set_permissions(&file, PermissionsExt::from_mode(0o644)).unwrap();
+    let came = fetch_to(&world, "node", "v2");
+    assert!(came.reuse.ends_with(", 1 hashed again"), "{}", came.reuse);
+    assert_eq!(came.warnings, Vec::<String>::new());
+}
+
+#[test]
+fn a_change_that_hides_its_time_is_found() {
+    let (world, _) = updated(|_| ());
+    let path = world.path("node/releases/v1/app/polls/views.py");
+    let meta = path.metadata().unwrap();
+    // Kernels before 6.13 count a file's times in steps of up to 10 ms.
+    std::thread::sleep(std::time::Duration::from_millis(20));
+    let mut content = std::fs::read(&path).unwrap();
+    content[3] ^= 1;
+    std::fs::write(&path, &content).unwrap();
+    std::fs::File::options().write(true).open(&path).unwrap().set_modified(meta.modified().unwrap()).unwrap();
+    let came = fetch_to(&world, "node", "v2");
+    assert!(came.warnings[0].ends_with("is damaged on this node and not reused: changed"), "{:?}", came.warnings);
+}
+
+#[test]
+fn without_a_ledger_everything_is_hashed_again() {
+    for harm in [
+        |ledger: &Path| std::fs::remove_file(ledger).unwrap(),
+        |ledger: &Path| {
+            let mut bytes = std::fs::read(ledger).unwrap();
+            let middle = bytes.len() / 2;
+            bytes[middle] ^= 1;
+            std::fs::write(ledger, &bytes).unwrap();
+        },
+    ] {
+        let (world, _) = updated(|_| ());
+        harm(&world.path("node/.pannier/ledger"));
+        let came = fetch_to(&world, "node", "v2");
+        assert!(came.reuse.ends_with(&format!(", {} hashed again", came.moved.reused_files)), "{}", came.reuse);
     }
 }
 

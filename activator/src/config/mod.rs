@@ -17,6 +17,7 @@
 //! restart = ["systemctl", "restart", "polls"]
 //! restart_timeout = "60s"
 //! python = "/usr/bin/python3.11"          # for releases without an interpreter of their own; found when not given
+//! rehash = "weekly"                       # or "always": see `ledger`
 //! env_file = "/etc/polls.env"             # NAME=VALUE lines for the restart command
 //!
 //! [apps.polls.health]
@@ -42,6 +43,7 @@ use pannier_shared::store::wire::Patience;
 use pannier_shared::sys::fs;
 use reqwest::header::{HOST, HeaderMap, HeaderName, HeaderValue};
 
+use crate::ledger::Rehash;
 use crate::steps::confirm::Health;
 use crate::steps::restart::Restart;
 
@@ -143,6 +145,8 @@ pub struct App {
     pub restart: Option<Restart>,
     /// The interpreter for releases without one; looked for when not given.
     pub python: Option<PathBuf>,
+    /// When files that look unchanged are hashed again before they are reused.
+    pub rehash: Rehash,
     /// How it is asked whether it is healthy; not asked when not given.
     pub health: Option<Health>,
 }
@@ -206,6 +210,7 @@ fn app_of(name: &AppName, section: Section) -> Result<App, Error> {
         channel: section.parsed("channel")?,
         restart: restart(&section)?,
         python: section.path("python")?,
+        rehash: section.parsed("rehash")?.unwrap_or_default(),
         health: section.section("health")?.map(health).transpose()?,
     };
     section.finish()?;

@@ -4,6 +4,8 @@
 //! taken from the tables kept of any release on the node, and proven like any other. Only the others are fetched.
 
 use std::collections::HashMap;
+use std::panic::resume_unwind;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
@@ -50,12 +52,28 @@ fn on_node(outline: &Outline, kept: &[Kept]) -> Vec<Option<Read>> {
             known.entry(row.table.sha256).or_insert((release, group));
         }
     }
-    let find = |(group, digest): (usize, &Digest)| {
-        let (release, there) = known.get(digest)?;
+    let find = |group: usize| {
+        let (release, there) = known.get(&outline.root().groups[group].table.sha256)?;
         let bytes = release.table_bytes(*there).ok()?;
         Some((outline.table(group, &bytes).ok()?, bytes.into()))
     };
-    outline.root().groups.iter().map(|row| &row.table.sha256).enumerate().map(find).collect()
+    on_all_cores(outline.root().groups.len(), find)
+}
+
+/// Calls `work` for each number below `count`, on as many threads as there are cores.
+fn on_all_cores<T: Send>(count: usize, work: impl Fn(usize) -> T + Sync) -> Vec<T> {
+    let next = AtomicUsize::new(0);
+    let take = || Some(next.fetch_add(1, Ordering::Relaxed)).filter(|number| *number < count);
+    let some = || std::iter::from_fn(take).map(|number| (number, work(number))).collect::<Vec<_>>();
+    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(count);
+    let mut all = std::thread::scope(|scope| {
+        let others: Vec<_> = (1..threads).map(|_| scope.spawn(some)).collect();
+        let mut all = some();
+        all.extend(others.into_iter().flat_map(|thread| thread.join().unwrap_or_else(|why| resume_unwind(why))));
+        all
+    });
+    all.sort_unstable_by_key(|(number, _)| *number);
+    all.into_iter().map(|(_, done)| done).collect()
 }
 
 async fn fetch_missing(

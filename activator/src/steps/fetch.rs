@@ -32,6 +32,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::remote::{Remote, Taken, is_damage};
 use super::reuse::Reused;
 use super::unpack::{self, Unpacker};
+use crate::ledger::Hashed;
 use crate::plan::Plan;
 use crate::plan::ranges::Run;
 
@@ -113,7 +114,7 @@ impl fmt::Display for Transferred {
 }
 
 /// Fetches what was not reused of a planned release into `staging`, where everything else is already, and makes the
-/// links. Says what was moved, for the plan too.
+/// links. Says what was moved, for the plan too, and what the ledger should know of the new files.
 ///
 /// On an error the folder holds rubbish for the caller to remove; nothing outside of it was touched.
 pub fn transfer(
@@ -123,7 +124,7 @@ pub fn transfer(
     runtime: &Runtime,
     staging: &Dir,
     sink: &dyn Sink,
-) -> Result<Transferred, Error> {
+) -> Result<(Transferred, Vec<Hashed>), Error> {
     let remote = Remote::new(store, plan.release(), plan.taken());
     let unpacker = Unpacker::new(staging, plan.contents(), &reused.wanted);
     let pass = Pass { remote: &remote, runtime, plan, unpacker: &unpacker, sink };
@@ -131,10 +132,10 @@ pub fn transfer(
     if !damaged.is_empty() {
         pass.fetch(pass.again(damaged), Attempt::Again)?;
     }
-    unpacker.end()?;
+    let hashed = unpacker.end()?;
     let Taken { bytes, requests } = remote.taken();
     let (reused_files, reused_bytes) = (reused.files, reused.bytes);
-    Ok(Transferred { bytes, requests, reused_files, reused_bytes, files: plan.files() })
+    Ok((Transferred { bytes, requests, reused_files, reused_bytes, files: plan.files() }, hashed))
 }
 
 /// Keeps what proves the release beside it.

@@ -1,31 +1,35 @@
-//! Reuse: files that a release on the node has already are hashed again and shared with the new one.
+//! Reuse: files that a release on the node has already are shared with the new one, if they hold what its table says.
 //!
-//! What is shared is the very file that was hashed: it is opened through a handle that cannot leave its release, and
-//! cloned or linked from that open file. A source that does not hold what its table says (content, mode, owner, kind)
+//! Whether they do is known from the [`Ledger`], when nothing of the file has changed since it was hashed, or else found
+//! out by hashing it again. What is shared is the very file that was hashed: it is opened through a handle that cannot
+//! leave its release, and cloned or linked from that open file; one that the ledger knows is linked by its name, and the
+//! link is looked at. A source that does not hold what its table says (content, mode, owner, kind)
 //! is named in a warning and not reused; its frames are fetched instead. The sources cannot vanish meanwhile: whoever
 //! removes a release must hold the app's lock, and so does a fetch.
 //!
 //! **A clone where the file system can** (XFS, btrfs): a file of its own that shares blocks. **Else a hard link**: costs
 //! nothing, but the two releases then share one file, so that damage to one (a bad block, a careless editor) is damage
-//! to both. It is found where it matters: a fetch hashes again, `verify` names it in each release, and none of it is
-//! reused. The mode belongs to the shared file, so a file that changed between 0644 and 0755 is copied.
+//! to both. It is found where it matters: whatever writes to a file shows in its times, so that a fetch hashes it again,
+//! `verify` names it in each release, and none of it is reused. The mode belongs to the shared file, so a file that changed
+//! between 0644 and 0755 is copied.
 
 use std::collections::VecDeque;
-use std::fs::File;
-use std::io::{self, Read};
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use pannier_shared::archive::toc::FileRow;
-use pannier_shared::digest::{self, HashingWriter};
+use pannier_shared::digest;
 use pannier_shared::event::{Amount, Event, Sink};
-use pannier_shared::sys::dir::{Cursor, Dir};
-use pannier_shared::sys::fs::{self, Tail};
-use pannier_shared::sys::process;
+use pannier_shared::sys::dir::Dir;
+use pannier_shared::sys::{clock, fs};
 
+use crate::ledger::{Hashed, Ledger};
 use crate::plan::{Choice, Place, Plan, Wanted};
-use crate::verify::{Damage, kind};
+use crate::verify::Damage;
+
+mod hands;
+
+use hands::{Hands, NotShared, Source};
 
 /// The name this step has in its table and its events.
 pub const STEP: &str = "reuse";
@@ -62,12 +66,17 @@ pub struct Reused {
     pub files: u64,
     /// Their bytes.
     pub bytes: u64,
+    /// How many of the files were read and hashed; the ledger knew the others.
+    pub read: u64,
     /// What must come from the store.
     pub wanted: Wanted,
+    /// What the ledger should know of them.
+    pub hashed: Vec<Hashed>,
 }
 
 /// Makes the folders and empty files of a release below `staging`, which must be empty, and the files that the node has.
-pub fn reuse(plan: &Plan, staging: &Dir, sink: &dyn Sink) -> Result<Reused, fs::Error> {
+/// Those that `ledger` knows are not hashed again.
+pub fn reuse(plan: &Plan, ledger: &Ledger, staging: &Dir, sink: &dyn Sink) -> Result<Reused, fs::Error> {
     let tasks = tasks(plan);
     let sharing = Sharing {
         plan,
@@ -77,11 +86,18 @@ pub fn reuse(plan: &Plan, staging: &Dir, sink: &dyn Sink) -> Result<Reused, fs::
         next: AtomicUsize::new(0),
         folders: OnceLock::new(),
         done: AtomicU64::new(0),
+        ledger,
+        now: clock::now().as_second(),
+        read: AtomicU64::new(0),
+        hashed: Mutex::default(),
         damaged: Mutex::default(),
         failed: Mutex::default(),
         sink,
     };
-    let damaged = sharing.on_all_cores()?;
+    sharing.on_all_cores()?;
+    let read = sharing.read.load(Ordering::Relaxed);
+    let (mut damaged, hashed) = (taken(sharing.damaged), taken(sharing.hashed));
+    damaged.sort();
     report(&damaged, sink);
     let mut wanted = plan.wanted();
     for (number, ..) in &damaged {
@@ -89,7 +105,7 @@ pub fn reuse(plan: &Plan, staging: &Dir, sink: &dyn Sink) -> Result<Reused, fs::
     }
     let shared = tasks.iter().filter(|task| !wanted.contains(task.number));
     let (files, bytes) = shared.fold((0, 0), |(files, bytes), task| (files + 1, bytes + task.row.size));
-    Ok(Reused { files, bytes, wanted })
+    Ok(Reused { files, bytes, read, wanted, hashed })
 }
 
 /// The files that the node has, large ones first, the others in the order in which they lie in the tree.
@@ -123,21 +139,6 @@ struct Task<'a> {
 /// A file that is not reused: its number, and what a person is told.
 type Damaged = (usize, String);
 
-/// Why a file was not shared.
-#[derive(Debug)]
-enum NotShared {
-    /// The source does not hold what its table says.
-    Damage(Damage),
-    /// The new file could not be made.
-    Fs(fs::Error),
-}
-
-impl From<fs::Error> for NotShared {
-    fn from(error: fs::Error) -> Self {
-        Self::Fs(error)
-    }
-}
-
 /// What the threads share.
 struct Sharing<'a> {
     plan: &'a Plan,
@@ -150,15 +151,19 @@ struct Sharing<'a> {
     folders: OnceLock<bool>,
     /// Bytes shared.
     done: AtomicU64,
+    ledger: &'a Ledger,
+    now: i64,
+    /// Files hashed.
+    read: AtomicU64,
+    hashed: Mutex<Vec<Hashed>>,
     damaged: Mutex<Vec<Damaged>>,
     failed: Mutex<Option<fs::Error>>,
     sink: &'a dyn Sink,
 }
 
 impl<'a> Sharing<'a> {
-    /// Shares all there is; gives what was found damaged, in order. The folders are made here meanwhile: hashing needs
-    /// none of them.
-    fn on_all_cores(self) -> Result<Vec<Damaged>, fs::Error> {
+    /// Shares all there is. The folders are made here meanwhile: hashing needs none of them.
+    fn on_all_cores(&self) -> Result<(), fs::Error> {
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         std::thread::scope(|scope| {
             for _ in 0..threads.min(self.tasks.len()) {
@@ -168,31 +173,42 @@ impl<'a> Sharing<'a> {
             let _ = self.folders.set(made.is_ok());
             made.unwrap_or_else(|error| self.fail(error));
         });
-        if let Some(error) = self.failed.into_inner().unwrap_or_else(PoisonError::into_inner) {
-            return Err(error);
-        }
-        let mut damaged = self.damaged.into_inner().unwrap_or_else(PoisonError::into_inner);
-        damaged.sort();
-        Ok(damaged)
+        self.failed.lock().unwrap_or_else(PoisonError::into_inner).take().map_or(Ok(()), Err)
     }
 
     /// Takes tasks until there are none. Files are opened, and the kernel is asked to read them, some time before
     /// they are hashed: waiting for each small file of a cold disk in turn was most of the time of an update.
     fn work(&self) {
-        let mut hands = Hands::new(self);
+        let mut hands = self.hands();
         let mut ahead = VecDeque::with_capacity(AHEAD);
         while let Some(tasks) = self.take() {
             for task in tasks {
-                ahead.push_back((task, hands.open(task)));
+                ahead.push_back((task, hands.find(task)));
                 if ahead.len() == AHEAD
-                    && let Some((task, opened)) = ahead.pop_front()
+                    && let Some((task, found)) = ahead.pop_front()
                 {
-                    self.finish(&mut hands, task, opened);
+                    self.finish(&mut hands, task, found);
                 }
             }
         }
-        for (task, opened) in ahead {
-            self.finish(&mut hands, task, opened);
+        for (task, found) in ahead {
+            self.finish(&mut hands, task, found);
+        }
+        self.read.fetch_add(hands.read, Ordering::Relaxed);
+        self.hashed.lock().unwrap_or_else(PoisonError::into_inner).append(&mut hands.hashed);
+    }
+
+    fn hands(&self) -> Hands<'_> {
+        Hands {
+            staging: self.staging.cursor(),
+            trees: self.trees.iter().map(|tree| tree.as_ref().map(Dir::cursor)).collect(),
+            method: self.plan.method(),
+            folders: &self.folders,
+            ledger: self.ledger,
+            now: self.now,
+            buffer: vec![0; digest::BUFFER],
+            read: 0,
+            hashed: Vec::new(),
         }
     }
 
@@ -205,12 +221,8 @@ impl<'a> Sharing<'a> {
         Some(&rest[..rest.len().min(NEIGHBOURS)])
     }
 
-    fn finish(&self, hands: &mut Hands, task: &Task, opened: Result<File, NotShared>) {
-        let proven = opened.and_then(|file| hands.prove(task, file));
-        if !self.folders.wait() {
-            return;
-        }
-        match proven.and_then(|file| hands.share(task, &file, self.plan.method())) {
+    fn finish(&self, hands: &mut Hands, task: &Task, found: Result<Source, NotShared>) {
+        match found.and_then(|source| hands.make(task, source)) {
             Ok(()) => {
                 self.done.fetch_add(task.row.size, Ordering::Relaxed);
             }
@@ -219,6 +231,7 @@ impl<'a> Sharing<'a> {
                 self.damaged.lock().unwrap_or_else(PoisonError::into_inner).push(damaged);
             }
             Err(NotShared::Fs(error)) => self.fail(error),
+            Err(NotShared::NoFolders) => {}
         }
     }
 
@@ -234,80 +247,8 @@ impl<'a> Sharing<'a> {
     }
 }
 
-/// What each thread has of its own.
-struct Hands<'a> {
-    staging: Cursor<'a>,
-    trees: Vec<Option<Cursor<'a>>>,
-    buffer: Vec<u8>,
-}
-
-impl<'a> Hands<'a> {
-    fn new(sharing: &'a Sharing) -> Self {
-        Self {
-            staging: sharing.staging.cursor(),
-            trees: sharing.trees.iter().map(|tree| tree.as_ref().map(Dir::cursor)).collect(),
-            buffer: vec![0; digest::BUFFER],
-        }
-    }
-
-    /// Opens a file of a release if it looks like what its table says.
-    fn open(&mut self, task: &Task) -> Result<File, NotShared> {
-        let tree = self.trees[task.place.release].as_mut().ok_or(NotShared::Damage(Damage::Missing))?;
-        let file = open(tree, task.row, task.place).map_err(NotShared::Damage)?;
-        fs::will_read(&file, task.row.size.min(LARGE));
-        Ok(file)
-    }
-
-    /// Proves that an open file has the content its table says.
-    fn prove(&mut self, task: &Task, file: File) -> Result<File, NotShared> {
-        let content = Tail::new(&file, 0).take(task.row.size);
-        let found = digest::of_reader_through(content, &mut self.buffer)
-            .map_err(|why| NotShared::Damage(Damage::Unreadable { why: why.to_string() }))?;
-        if found == (task.row.sha256, task.row.size) { Ok(file) } else { Err(NotShared::Damage(Damage::Changed)) }
-    }
-
-    fn share(&mut self, task: &Task, file: &File, method: Method) -> Result<(), NotShared> {
-        let Task { row, place, .. } = task;
-        let shared = match method {
-            Method::Clone => self.staging.clone_file(file, &row.path, row.mode()).is_ok(),
-            Method::Link if place.executable == row.executable => self.staging.link_file(file, &row.path)?,
-            Method::Link => false,
-        };
-        if shared { Ok(()) } else { self.copy(file, row) }
-    }
-
-    /// Copies a file that cannot be shared. What is copied is hashed once more: it is read a second time.
-    fn copy(&mut self, file: &File, row: &FileRow) -> Result<(), NotShared> {
-        let path = self.staging.path().join(&row.path);
-        let mut out = HashingWriter::new(self.staging.create(&row.path, row.mode())?);
-        io::copy(&mut Tail::new(file, 0), &mut out).map_err(fs::failed("copy to", &path))?;
-        if out.finish().1 == row.sha256 {
-            return Ok(());
-        }
-        self.staging.remove_file(&row.path)?;
-        Err(NotShared::Damage(Damage::Changed))
-    }
-}
-
-/// Opens a file of a release; kind, mode, owner and size must be what its table says.
-fn open(tree: &mut Cursor, row: &FileRow, place: &Place) -> Result<File, Damage> {
-    let unreadable = |why: io::Error| Damage::Unreadable { why: why.to_string() };
-    let file = tree.open_file(&place.path).map_err(|error| match error.is_not_found() {
-        true => Damage::Missing,
-        false => unreadable(error.source),
-    })?;
-    let meta = file.metadata().map_err(unreadable)?;
-    if !meta.is_file() {
-        return Err(Damage::Kind { expected: "a file", found: kind(&meta) });
-    }
-    let (expected, found) = (if place.executable { 0o755 } else { 0o644 }, meta.permissions().mode() & 0o7777);
-    if found != expected {
-        return Err(Damage::mode(expected, found));
-    }
-    if meta.uid() != process::user() {
-        return Err(Damage::Owner { uid: meta.uid() });
-    }
-    if meta.len() == row.size { Ok(file) } else { Err(Damage::Changed) }
+fn taken<T>(all: Mutex<Vec<T>>) -> Vec<T> {
+    all.into_inner().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Names the damaged ones, not thousands of times.

@@ -15,9 +15,12 @@ use pannier_shared::archive::frame::Decoder;
 use pannier_shared::archive::read::{self, Body, Contents, Frame};
 use pannier_shared::archive::toc::FileRow;
 use pannier_shared::digest::{self, Digest};
+use pannier_shared::sys::clock;
 use pannier_shared::sys::dir::{Cursor, Dir};
 use pannier_shared::sys::fs::{self, Tail};
+use pannier_shared::sys::look::Look;
 
+use crate::ledger::Hashed;
 use crate::plan::Wanted;
 
 /// A file whose content is not what its row says.
@@ -53,6 +56,9 @@ pub struct Unpacker<'a> {
     wanted: &'a Wanted,
     /// Files whose frames have not all come yet.
     open: Mutex<HashMap<String, Split>>,
+    /// When this is, for the ledger.
+    now: i64,
+    hashed: Mutex<Vec<Hashed>>,
 }
 
 /// A file that is spread over several frames.
@@ -64,7 +70,8 @@ struct Split {
 impl<'a> Unpacker<'a> {
     /// Will write the wanted files below `staging`, which has all folders and all other files.
     pub fn new(staging: &'a Dir, contents: &'a Contents, wanted: &'a Wanted) -> Self {
-        Self { staging, contents, wanted, open: Mutex::default() }
+        let now = clock::now().as_second();
+        Self { staging, contents, wanted, open: Mutex::default(), now, hashed: Mutex::default() }
     }
 
     /// The files it writes.
@@ -77,13 +84,13 @@ impl<'a> Unpacker<'a> {
         Writer { unpacker: self, cursor: self.staging.cursor(), decoder: Decoder::default() }
     }
 
-    /// Makes the links; the tree is then whole.
-    pub fn end(self) -> Result<(), Error> {
+    /// Makes the links; the tree is then whole. Gives what the ledger should know of its files.
+    pub fn end(self) -> Result<Vec<Hashed>, Error> {
         let mut cursor = self.staging.cursor();
         for link in self.contents.links() {
             cursor.create_symlink(&link.target, &link.path)?;
         }
-        Ok(())
+        Ok(self.hashed.into_inner().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn body(&self, body: &Body, cursor: &mut Cursor) -> Result<(), Error> {
@@ -91,14 +98,25 @@ impl<'a> Unpacker<'a> {
         if body.bytes.len() as u64 == row.size {
             let mut file = cursor.create(&row.path, row.mode())?;
             file.write_all(body.bytes).map_err(self.failed("write", row))?;
-            return check(row, Digest::of(body.bytes));
+            return self.check(row, &file, Digest::of(body.bytes));
         }
         let file = self.split_file(row, cursor)?;
         file.write_all_at(body.bytes, body.offset).map_err(self.failed("write", row))?;
         if self.arrived(row, body.bytes.len() as u64) {
             let (found, _) = digest::of_reader(Tail::new(&file, 0)).map_err(self.failed("read", row))?;
-            check(row, found)?;
+            self.check(row, &file, found)?;
         }
+        Ok(())
+    }
+
+    /// Holds what was written against the file's row, and remembers how it looks.
+    fn check(&self, row: &FileRow, file: &File, found: Digest) -> Result<(), Error> {
+        if found != row.sha256 {
+            return Err(Error::Content(WrongContent { path: row.path.clone(), expected: row.sha256, found }));
+        }
+        let look = Look::of(file).map_err(self.failed("look at", row))?;
+        let hashed = Hashed { look, sha256: row.sha256, at: self.now };
+        self.hashed.lock().unwrap_or_else(PoisonError::into_inner).push(hashed);
         Ok(())
     }
 
@@ -147,11 +165,4 @@ impl Writer<'_> {
             .filter(|body| unpacker.wanted.contains(body.number))
             .try_for_each(|body| unpacker.body(&body, cursor))
     }
-}
-
-fn check(row: &FileRow, found: Digest) -> Result<(), Error> {
-    if found == row.sha256 {
-        return Ok(());
-    }
-    Err(Error::Content(WrongContent { path: row.path.clone(), expected: row.sha256, found }))
 }

@@ -12,6 +12,7 @@ use pannier_shared::sys::clock;
 use crate::activate::{Activated, Failure, OnBad, Request, activate};
 use crate::config::App;
 use crate::layout::Root;
+use crate::ledger::Rehash;
 use crate::node::{Error, Node};
 use crate::record;
 use crate::state::{Direction, Release};
@@ -36,7 +37,7 @@ impl Fixture {
     pub fn with(versions: &[&str]) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let root = dir.path().join("polls");
-        let config = App { root, channel: None, restart: None, python: None, health: None };
+        let config = App { root, channel: None, restart: None, python: None, rehash: Rehash::default(), health: None };
         let fixture = Self { _dir: dir, config, told: Recorder::default() };
         for version in versions {
             fixture.lay(version);

@@ -4,6 +4,7 @@
 //! even from a trusted signer. Each refusal names the entry. The list of attacks is that of the hostile-archive
 //! literature: traversal, links out, writing through links, doubles, case and Unicode twins, unprintable names.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use unicode_normalization::UnicodeNormalization;
@@ -49,11 +50,17 @@ fn refuse<T>(path: &str, why: impl Into<String>) -> Result<T, Refused> {
 /// Checks a whole tree, entries in archive order: each name by itself, then against the others.
 pub fn check_tree<'a>(entries: impl Iterator<Item = (&'a str, Kind<'a>)>) -> Result<(), Refused> {
     let mut kinds: HashMap<&str, Kind> = HashMap::new();
-    let mut twins: HashMap<String, &str> = HashMap::new();
+    let mut twins: HashMap<Cow<str>, &str> = HashMap::new();
+    let mut folder = "";
     for (path, kind) in entries {
         check_path(path)?;
         check_kind(path, kind)?;
-        check_parent(path, &kinds)?;
+        // Neighbours share a folder, which need not be looked up again.
+        let above = parent(path);
+        if above != folder {
+            check_parent(path, above, &kinds)?;
+            folder = above;
+        }
         if kinds.insert(path, kind).is_some() {
             return refuse(path, "it is there twice");
         }
@@ -96,6 +103,9 @@ fn check_component(path: &str, component: &str) -> Result<(), Refused> {
 }
 
 fn check_characters(path: &str, text: &str) -> Result<(), Refused> {
+    if text.bytes().all(|byte| matches!(byte, b' '..=b'~') && byte != b'\\') {
+        return Ok(());
+    }
     match text.chars().find(|c| is_hidden(*c)) {
         Some(c) => refuse(path, format!("its name has the unprintable character U+{:04X}", c as u32)),
         None if text.contains('\\') => refuse(path, "its name has a backslash"),
@@ -129,18 +139,27 @@ fn check_target(path: &str, target: &str) -> Result<(), Refused> {
 }
 
 /// A parent must be a folder that came before: so nothing is ever written through a link.
-fn check_parent(path: &str, kinds: &HashMap<&str, Kind>) -> Result<(), Refused> {
-    let Some((parent, _)) = path.rsplit_once('/') else { return Ok(()) };
-    match kinds.get(parent) {
+fn check_parent(path: &str, above: &str, kinds: &HashMap<&str, Kind>) -> Result<(), Refused> {
+    match kinds.get(above) {
+        _ if above.is_empty() => Ok(()),
         Some(Kind::Folder) => Ok(()),
-        Some(_) => refuse(path, format!("`{parent}` is not a folder")),
-        None => refuse(path, format!("its folder `{parent}` does not come before it")),
+        Some(_) => refuse(path, format!("`{above}` is not a folder")),
+        None => refuse(path, format!("its folder `{above}` does not come before it")),
     }
 }
 
+/// The folder an entry lies in; empty at the top.
+fn parent(path: &str) -> &str {
+    path.rsplit_once('/').map_or("", |(above, _)| above)
+}
+
 /// What names that only differ in case or Unicode form have in common.
-fn fold(path: &str) -> String {
-    if path.is_ascii() { path.to_ascii_lowercase() } else { path.nfc().flat_map(char::to_lowercase).nfc().collect() }
+fn fold(path: &str) -> Cow<'_, str> {
+    match path.is_ascii() {
+        true if path.bytes().any(|byte| byte.is_ascii_uppercase()) => path.to_ascii_lowercase().into(),
+        true => path.into(),
+        false => path.nfc().flat_map(char::to_lowercase).nfc().collect(),
+    }
 }
 
 /// Follows a link through the tree's other links; at no point may it be above the root.

@@ -10,6 +10,7 @@ use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
 use super::fs::{Error, Result, failed};
+use super::look::Look;
 
 /// An open directory below which files are made: no path given to it can leave it, and no symlink is ever followed
 /// (`openat2` with RESOLVE_BENEATH and RESOLVE_NO_SYMLINKS, O_EXCL and O_NOFOLLOW), whatever else happens on the disk.
@@ -108,13 +109,26 @@ impl Cursor<'_> {
     pub fn link_file(&mut self, file: &File, relative: &str) -> Result<bool> {
         let dir = self.dir;
         let (within, name) = self.at(relative)?;
-        match link(file, within, name) {
-            Ok(()) => Ok(true),
-            Err(Errno::MLINK | Errno::XDEV | Errno::PERM | Errno::ACCESS | Errno::OPNOTSUPP | Errno::NOENT) => {
-                Ok(false)
-            }
-            Err(errno) => Err(dir.failed("make the hard link", relative, errno)),
-        }
+        linked(link(file, within, name), |errno| dir.failed("make the hard link", relative, errno))
+    }
+
+    /// Gives the file that has the name `from` below `source` another name here, unopened: whoever relies on what it is
+    /// must look at it afterwards. False when such a link is not possible here.
+    pub fn link_name(&mut self, source: &mut Cursor, from: &str, relative: &str) -> Result<bool> {
+        let dir = self.dir;
+        let (there, name) = source.at(from)?;
+        let (within, new) = self.at(relative)?;
+        linked(rustix::fs::linkat(there, name, within, new, AtFlags::empty()), |errno| {
+            dir.failed("make the hard link", relative, errno)
+        })
+    }
+
+    /// How a file looks; a link is not followed.
+    pub fn look(&mut self, relative: &str) -> Result<Look> {
+        let dir = self.dir;
+        let (within, name) = self.at(relative)?;
+        let stat = rustix::fs::statat(within, name, AtFlags::SYMLINK_NOFOLLOW);
+        stat.map(|stat| Look::from(&stat)).map_err(|errno| dir.failed("look at", relative, errno))
     }
 
     /// Makes a new file with exactly this mode that shares its blocks with `file` until one of them is written to.
@@ -173,6 +187,15 @@ fn is_exactly(stat: &rustix::fs::Stat, mode: Mode) -> bool {
 fn open_beneath(within: BorrowedFd<'_>, path: &str, flags: OFlags, mode: Mode) -> rustix::io::Result<OwnedFd> {
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
     rustix::fs::openat2(within, path, flags, mode, resolve)
+}
+
+/// Whether a link was made; some reasons only mean that it cannot be made here.
+fn linked(done: rustix::io::Result<()>, failed: impl FnOnce(Errno) -> Error) -> Result<bool> {
+    match done {
+        Ok(()) => Ok(true),
+        Err(Errno::MLINK | Errno::XDEV | Errno::PERM | Errno::ACCESS | Errno::OPNOTSUPP | Errno::NOENT) => Ok(false),
+        Err(errno) => Err(failed(errno)),
+    }
 }
 
 /// Links an open file itself: directly where the kernel lets whoever opened it (6.10), else through /proc.

@@ -9,4 +9,5 @@ pub mod clock;
 pub mod dir;
 pub mod fs;
 pub mod lock;
+pub mod look;
 pub mod process;
