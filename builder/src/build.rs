@@ -28,13 +28,15 @@ use crate::publish::{ARTIFACT_FILE, STATEMENT_FILE};
 use crate::settings::{Settings, StaticFiles};
 use crate::stages::django::Project;
 use crate::stages::interpreter::Interpreter;
+use crate::stages::requirements::{Ask, Choice};
 use crate::stages::scratch::{Run, Scratch};
 use crate::stages::source::{Patterns, Staged};
 use crate::stages::tools::Tools;
 use crate::stages::venv::Venv;
 use crate::stages::wheels::{Folders, Vendored, Wheel};
 use crate::stages::{
-    bytecode, django, interpreter, pack, requirements, scratch, sign, source, static_files, tools, venv, wheels,
+    bytecode, django, interpreter, pack, platform, requirements, scratch, sign, source, static_files, tools, venv,
+    wheels,
 };
 use crate::tree::{Groups, Tree};
 use crate::workshop;
@@ -322,12 +324,24 @@ fn find_tools(build: &mut Build) -> Result<Done, Error> {
 }
 
 fn fetch_wheels(build: &mut Build) -> Result<Done, Error> {
-    let configured = build.request.settings.requirements.as_deref();
-    let required = requirements::find(&build.project, build.staged.get()?.folder(), configured);
-    let required = required.map_err(wheels::Error::Requirements)?;
-    let folders = Folders { wheels: &build.tree_root().join("wheels"), work: &build.work };
+    let (settings, staged) = (&build.request.settings, build.staged.get()?);
     let (python, tools) = (build.python.get()?, build.tools.get()?);
-    let vendored = wheels::vendor(&required, folders, python, tools, build.sink.as_ref())?;
+    let platform = platform::ask(tools).map_err(wheels::Error::from)?;
+    let found = requirements::find(&build.project, staged.folder(), settings.requirements.as_deref());
+    let found = found.map_err(wheels::Error::from)?;
+    let choice = Choice { extras: settings.extras.clone(), groups: settings.groups.clone(), index: settings.index };
+    let ask = Ask {
+        project: &build.project,
+        folder: staged.folder(),
+        file: &found.file,
+        choice: &choice,
+        python,
+        platform: &platform,
+        tools,
+    };
+    let required = found.read(&ask).map_err(wheels::Error::from)?;
+    let folders = Folders { project: &build.project, wheels: &build.tree_root().join("wheels"), work: &build.work };
+    let vendored = wheels::vendor(&required, folders, python, &platform, tools, build.sink.as_ref())?;
     if let Some(list) = &vendored.resolved {
         fs::copy(list, &build.outbox().join("requirements.lock"))?;
     }

@@ -30,8 +30,14 @@ pub struct Settings {
     pub manage: Option<String>,
     /// The interpreter: a path, a command, or a version such as "3.12"; else `python3`.
     pub python: Option<String>,
-    /// The file that lists the dependencies; else requirements.txt, else pyproject.toml.
+    /// The file that lists the dependencies; else a lock file, else requirements.txt, else pyproject.toml.
     pub requirements: Option<String>,
+    /// Extras of the project that belong to the release.
+    pub extras: Vec<String>,
+    /// Dependency groups that belong to the release besides the production set.
+    pub groups: Vec<String>,
+    /// Whose package indexes count; else the project's and the build machine's.
+    pub index: Option<Index>,
     /// What to do about static files; else they are collected.
     #[serde(rename = "static")]
     pub static_files: Option<StaticFiles>,
@@ -53,6 +59,16 @@ pub enum StaticFiles {
     None,
 }
 
+/// Whose package indexes count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Index {
+    /// Those that the project's files name, beside the build machine's.
+    Project,
+    /// The build machine's alone: a mirror that has everything.
+    Machine,
+}
+
 /// The table `[build]`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -62,8 +78,21 @@ pub struct Build {
 }
 
 /// Keys at the top of the file.
-const KEYS: &[&str] =
-    &["app", "store", "settings", "manage", "python", "requirements", "static", "exclude", "allow", "build"];
+const KEYS: &[&str] = &[
+    "app",
+    "store",
+    "settings",
+    "manage",
+    "python",
+    "requirements",
+    "extras",
+    "groups",
+    "index",
+    "static",
+    "exclude",
+    "allow",
+    "build",
+];
 
 /// Keys of the table `[build]`.
 const BUILD_KEYS: &[&str] = &["env"];
@@ -144,6 +173,9 @@ impl Settings {
             manage: self.manage.or(below.manage),
             python: self.python.or(below.python),
             requirements: self.requirements.or(below.requirements),
+            extras: joined(below.extras, self.extras),
+            groups: joined(below.groups, self.groups),
+            index: self.index.or(below.index),
             static_files: self.static_files.or(below.static_files),
             exclude: joined(below.exclude, self.exclude),
             allow: joined(below.allow, self.allow),
@@ -166,6 +198,9 @@ mod tests {
             manage = "src/manage.py"
             python = "3.12"
             requirements = "requirements/production.txt"
+            extras = ["postgres"]
+            groups = ["workers"]
+            index = "machine"
             static = "none"
             exclude = ["docs"]
             allow = ["tests/key.pem"]
@@ -175,6 +210,8 @@ mod tests {
         let settings = parse(text, FILE).unwrap();
         assert_eq!(settings.app.unwrap().as_str(), "polls");
         assert_eq!(settings.static_files, Some(StaticFiles::None));
+        assert_eq!((settings.extras, settings.groups), (vec!["postgres".to_owned()], vec!["workers".to_owned()]));
+        assert_eq!(settings.index, Some(Index::Machine));
         assert_eq!(settings.build.env["SECRET_KEY"], "placeholder");
     }
 

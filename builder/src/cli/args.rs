@@ -80,6 +80,15 @@ pub struct Build {
     /// The file that lists the dependencies; `requirements` in pannier.toml
     #[arg(long, value_name = "FILE")]
     pub requirements: Option<String>,
+    /// An extra of the project that belongs to the release (repeatable); `extras` in pannier.toml
+    #[arg(long = "extra", value_name = "NAME")]
+    pub extras: Vec<String>,
+    /// A dependency group that belongs to the release (repeatable); `groups` in pannier.toml
+    #[arg(long = "group", value_name = "NAME")]
+    pub groups: Vec<String>,
+    /// Whose package indexes count; `index` in pannier.toml
+    #[arg(long, value_name = "WHOSE")]
+    pub index: Option<Index>,
     /// What to do about static files; `static` in pannier.toml
     #[arg(long = "static", value_name = "WHAT")]
     pub static_files: Option<StaticFiles>,
@@ -186,6 +195,15 @@ pub enum StaticFiles {
     None,
 }
 
+/// Whose package indexes count, as it is typed.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum Index {
+    /// Those that the project's files name, beside the build machine's
+    Project,
+    /// The build machine's alone
+    Machine,
+}
+
 impl Build {
     /// The flags as a layer of settings.
     pub fn settings(&self) -> Settings {
@@ -200,6 +218,12 @@ impl Build {
             manage: self.manage.clone(),
             python: self.python.clone(),
             requirements: self.requirements.clone(),
+            extras: self.extras.clone(),
+            groups: self.groups.clone(),
+            index: self.index.map(|whose| match whose {
+                Index::Project => settings::Index::Project,
+                Index::Machine => settings::Index::Machine,
+            }),
             static_files,
             exclude: self.exclude.clone(),
             allow: self.allow.clone(),
@@ -240,11 +264,16 @@ mod tests {
             "A=b=c",
             "--static",
             "none",
+            "--group",
+            "workers",
+            "--index",
+            "machine",
         ];
         let Command::Build(build) = Typed::parse_from(typed).command else { panic!("it is a build") };
         let settings = build.settings();
         assert_eq!(settings.app.unwrap().as_str(), "polls");
         assert_eq!(settings.static_files, Some(settings::StaticFiles::None));
+        assert_eq!((settings.groups, settings.index), (vec!["workers".to_owned()], Some(settings::Index::Machine)));
         assert_eq!(settings.build.env["A"], "b=c");
     }
 }

@@ -148,12 +148,27 @@ fn of_interpreter(error: &interpreter::Error) -> Exit {
 
 fn of_wheels(error: &wheels::Error) -> Exit {
     match error {
-        wheels::Error::Fs(_) | wheels::Error::Requirements(requirements::Error::Fs(_)) => Exit::Machine,
-        wheels::Error::Requirements(requirements::Error::None(_) | requirements::Error::NotThere { .. }) => {
-            Exit::NotFound
-        }
-        wheels::Error::Requirements(_) | wheels::Error::Twice { .. } => Exit::Refused,
-        wheels::Error::Unresolved { .. } | wheels::Error::Fetch { .. } => Exit::Program,
+        wheels::Error::Fs(_) | wheels::Error::Walk { .. } => Exit::Machine,
+        wheels::Error::Requirements(error) => of_requirements(error),
+        wheels::Error::Twice { .. } | wheels::Error::NoWheel { .. } => Exit::Refused,
+        wheels::Error::Mismatch { .. } => Exit::Verification,
+        wheels::Error::NotFound { .. } => Exit::NotFound,
+        wheels::Error::Unresolved { .. } | wheels::Error::Fetch { .. } | wheels::Error::Build { .. } => Exit::Program,
+        wheels::Error::NotGiven { .. } | wheels::Error::Platform(_) => Exit::Program,
+    }
+}
+
+fn of_requirements(error: &requirements::Error) -> Exit {
+    use requirements::Error as Requirements;
+    match error {
+        Requirements::Fs(_) => Exit::Machine,
+        Requirements::None { .. } | Requirements::NotThere { .. } => Exit::NotFound,
+        Requirements::ManyLocks(_) | Requirements::NoSuch { .. } | Requirements::Unset { .. } => Exit::Usage,
+        Requirements::Export { .. } => Exit::Program,
+        Requirements::Circle(_) | Requirements::Refused { .. } | Requirements::HashMissing { .. } => Exit::Refused,
+        Requirements::Toml { .. } | Requirements::Json { .. } | Requirements::NotInProject { .. } => Exit::Refused,
+        Requirements::NeedsLock { .. } | Requirements::LockVersion { .. } | Requirements::Stale { .. } => Exit::Refused,
+        Requirements::Marker { .. } | Requirements::Python { .. } => Exit::Refused,
     }
 }
 

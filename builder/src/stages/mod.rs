@@ -5,6 +5,7 @@ pub mod bytecode;
 pub mod django;
 pub mod interpreter;
 pub mod pack;
+pub mod platform;
 pub mod requirements;
 pub mod scratch;
 pub mod sign;

@@ -132,11 +132,29 @@ impl Tools {
         self.env.get(name).is_some()
     }
 
+    /// A variable of the caller's, for what names it: `${NAME}` in an index's address.
+    pub fn variable(&self, name: &str) -> Option<String> {
+        self.env.get(name).map(|value| value.to_string_lossy().into_owned())
+    }
+
+    /// The Python that runs pip, for questions to it.
+    pub fn python(&self) -> Command {
+        self.env.local(&self.pip)
+    }
+
     /// pip, with the network and its configuration.
     pub fn pip(&self) -> Command {
         let mut pip = self.env.fetching(&self.pip);
         pip.args(["-m", "pip"]).envs(QUIET_PIP.iter().copied());
         pip
+    }
+}
+
+#[cfg(test)]
+impl Tools {
+    /// Tools that are never run, with an empty environment.
+    pub fn none() -> Self {
+        Self { env: Ambient::default(), uv: OsString::new(), pip: PathBuf::new(), built: PathBuf::new() }
     }
 }
 

@@ -164,7 +164,7 @@ fn with_index(index: bool) -> Ambient {
     Ambient::of(variables)
 }
 
-fn cache() -> PathBuf {
+pub fn cache() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/test-cache")
 }
 

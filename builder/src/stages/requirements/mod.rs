@@ -1,215 +1,242 @@
-//! Requirements: the dependencies as a project lists them, read into one flat list.
+//! Requirements: what a project depends on, out of whichever file says it.
 //!
-//! The parser knows pip's file form as far as it matters here: continued lines, comments, includes, constraints, hashes.
-//! What would make a build depend on another index or on code that no hash can hold is dropped (index options) or
-//! refused by file and line (URLs, version control, local paths, editable installs).
+//! [`TABLE`] lists the files that are known; a row names a file and its reader. Every reader gives the same form: either
+//! [`Pin`]s (one exact version each, the digests its file may have, decided for the interpreter), or an open list that uv
+//! still has to resolve. A lock is the truth: nothing in it is resolved anew.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use pannier_shared::sys::fs;
-use serde::Deserialize;
 
-/// A hand-written or generated list; 4 MiB are some 20,000 hashed requirements.
-const LIMIT: u64 = 4 * 1024 * 1024;
+use super::interpreter::Interpreter;
+use super::platform::Platform;
+use super::tools::Tools;
+use crate::settings::Index;
 
-/// How many files deep includes may go: more is a circle.
-const DEPTH: usize = 16;
+mod error;
+mod index;
+mod list;
+mod lock_hash;
+mod marker;
+mod pin;
+mod pipfile;
+mod poetry;
+mod pylock;
+mod pyproject;
+mod uv;
 
-/// Options that name an index: that is the build machine's business, configured as for pip.
-const INDEX_OPTIONS: &[&str] =
-    &["-i", "--index-url", "--pypi-url", "--extra-index-url", "--no-index", "-f", "--find-links", "--trusted-host"];
+pub use error::{Error, Why};
+pub use list::{List, Requirement, print};
+pub use marker::Scene;
+pub use pin::{Pin, Source};
 
-/// One requirement.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Requirement {
-    /// Normalised project name (PEP 503).
-    pub name: String,
-    /// Name, extras, version and marker as written, without hashes.
-    pub text: String,
-    /// "sha256:..." as written; empty when it has none.
-    pub hashes: Vec<String>,
-    /// Where it stands: "requirements.txt:12".
-    pub at: String,
+/// A hand-written or generated list; 16 MiB are some 80,000 hashed requirements.
+const LIMIT: u64 = 16 * 1024 * 1024;
+
+/// A file that can list dependencies.
+pub struct Format {
+    /// Its name; for one that was named in pannier.toml, see `fits`.
+    name: &'static str,
+    /// True when a file name given by hand is of this kind.
+    fits: fn(&str) -> bool,
+    /// Whether it was written by a tool that resolved everything.
+    rank: Rank,
+    /// Reads it.
+    read: fn(&Ask<'_>) -> Result<Required, Error>,
 }
 
-/// All requirements of a project.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Requirements {
-    /// The file they were read from first, relative to the project.
-    pub file: String,
-    /// In the order they were read, included files in their place.
-    pub list: Vec<Requirement>,
-    /// Lines of constraint files, in the same form.
-    pub constraints: Vec<Requirement>,
-    /// Index options that were dropped, with where they stood.
-    pub dropped: Vec<String>,
+/// Which file counts when several are there: the lower one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Rank {
+    /// Written by a tool: two of them are one too many.
+    Lock,
+    /// Written by hand or by a tool.
+    List,
+    /// Written by hand.
+    Project,
 }
 
-/// Requirements that cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The file system refused.
-    #[error(transparent)]
-    Fs(#[from] fs::Error),
-    /// There is no file that lists dependencies.
-    #[error("the project lists no dependencies: looked for {}", .0.iter().map(|path| format!("`{path}`")).collect::<Vec<_>>().join(", "))]
-    None(Vec<String>),
-    /// An included file is not there.
-    #[error("{at}: the file `{file}` is not there")]
-    NotThere {
-        /// Where it is included.
-        at: String,
-        /// The file, as written.
-        file: String,
-    },
-    /// Includes go round in a circle.
-    #[error("`{0}` is included by itself, or more than {DEPTH} files deep")]
-    Circle(String),
-    /// A requirement that no hash can hold.
-    #[error("{at}: `{text}` {why}")]
-    Refused {
-        /// Where it stands.
-        at: String,
-        /// The line.
-        text: String,
-        /// What is wrong with it.
-        why: &'static str,
-    },
-    /// Some requirements have hashes and this one has none.
-    #[error("{at}: `{text}` has no hash, but others in `{file}` have one")]
-    HashMissing {
-        /// Where it stands.
-        at: String,
-        /// The requirement.
-        text: String,
-        /// The list.
-        file: String,
-    },
-    /// pyproject.toml is not valid.
-    #[error("`{file}` is not valid")]
-    Toml {
-        /// The file.
-        file: String,
-        /// Where and why.
-        source: toml::de::Error,
-    },
-    /// pyproject.toml does not list the dependencies itself.
-    #[error("`{file}` has no `[project] dependencies`{}", if *.dynamic { ": they are declared `dynamic`" } else { "" })]
-    NotInProject {
-        /// The file.
-        file: String,
-        /// True when it says that a build backend knows them.
-        dynamic: bool,
-    },
+/// Every input, in the order of precedence. A file that is named by hand is of the first kind that fits.
+pub const TABLE: &[Format] = &[
+    Format { name: "uv.lock", fits: |name| name == "uv.lock", rank: Rank::Lock, read: uv::read },
+    Format { name: "pylock.toml", fits: pylock::fits, rank: Rank::Lock, read: pylock::read },
+    Format { name: "poetry.lock", fits: |name| name == "poetry.lock", rank: Rank::Lock, read: poetry::read },
+    Format { name: "Pipfile.lock", fits: |name| name == "Pipfile.lock", rank: Rank::Lock, read: pipfile::read },
+    Format { name: "pyproject.toml", fits: |name| name.ends_with(".toml"), rank: Rank::Project, read: pyproject::read },
+    Format { name: "requirements.txt", fits: |_| true, rank: Rank::List, read: list::read },
+];
+
+/// Which part of the dependencies a release gets, and who says where they are fetched.
+#[derive(Debug, Clone, Default)]
+pub struct Choice {
+    /// Extras of the project.
+    pub extras: Vec<String>,
+    /// Dependency groups (Poetry's groups, Pipfile's categories) besides the production set.
+    pub groups: Vec<String>,
+    /// Whose package indexes count.
+    pub index: Option<Index>,
 }
 
-impl Error {
-    /// What to do about it, where that can be said.
-    pub fn hint(&self) -> Option<String> {
-        match self {
-            Self::None(_) | Self::NotInProject { .. } => {
-                Some("name the file in pannier.toml: `requirements = \"requirements/production.txt\"`".to_owned())
-            }
-            Self::HashMissing { .. } => {
-                Some("write the list anew, for example with `uv pip compile --generate-hashes`".to_owned())
-            }
-            Self::Refused { .. } => Some("depend on a released version by name".to_owned()),
-            _ => None,
-        }
-    }
-}
-
-/// Finds and reads the list: the configured file, else requirements.txt or pyproject.toml beside manage.py or at the top.
-pub fn find(project: &Path, folder: &str, configured: Option<&str>) -> Result<Requirements, Error> {
-    let candidates = configured.map_or_else(|| candidates(folder), |file| vec![file.to_owned()]);
-    let found = candidates.iter().find(|file| fs::exists(&project.join(file)));
-    let Some(file) = found else { return Err(Error::None(candidates)) };
-    let text = fs::read_text(&project.join(file), LIMIT)?;
-    let mut all = Requirements { file: file.clone(), ..Requirements::default() };
-    if file.ends_with(".toml") {
-        let lines = project_dependencies(&text, file)?;
-        lines.iter().try_for_each(|line| all.add(line, file.clone()))?;
-    } else {
-        all.read(&text, &project.join(file), file, DEPTH, Role::Requirements)?;
-    }
-    all.hashed_or_not()?;
-    Ok(all)
-}
-
-fn candidates(folder: &str) -> Vec<String> {
-    let folders = if folder.is_empty() { vec![String::new()] } else { vec![format!("{folder}/"), String::new()] };
-    let files = ["requirements.txt", "pyproject.toml"];
-    folders.iter().flat_map(|folder| files.map(|file| format!("{folder}{file}"))).collect()
-}
-
-/// What the lines of a file are.
+/// What a reader is told.
 #[derive(Debug, Clone, Copy)]
-enum Role {
-    Requirements,
-    Constraints,
+pub struct Ask<'a> {
+    /// The project's folder, absolute.
+    pub project: &'a Path,
+    /// The folder of manage.py below the project; empty for its top.
+    pub folder: &'a str,
+    /// The file to read, below the project.
+    pub file: &'a str,
+    /// Extras, groups, indexes.
+    pub choice: &'a Choice,
+    /// The release's interpreter.
+    pub python: &'a Interpreter,
+    /// What markers and tags hold there.
+    pub platform: &'a Platform,
+    /// uv, and the variables that readers may look at.
+    pub tools: &'a Tools,
 }
 
-impl Requirements {
-    /// True when every requirement has a hash, so that the list is a lock as it stands.
-    pub fn are_locked(&self) -> bool {
-        self.list.iter().all(|requirement| !requirement.hashes.is_empty())
-    }
+/// What a project requires.
+#[derive(Debug)]
+pub struct Required {
+    /// The file that says so, below the project.
+    pub file: String,
+    /// The dependencies.
+    pub wanted: Wanted,
+    /// Where they are fetched, as lines of a requirements file; those of the build machine come on top.
+    pub indexes: Vec<String>,
+    /// What a person should know: something was passed over.
+    pub notes: Vec<String>,
+}
 
-    /// Reads one more text of the form that pip reads.
-    pub fn of_text(text: &str, file: &str) -> Result<Self, Error> {
-        let mut all = Self { file: file.to_owned(), ..Self::default() };
-        all.read(text, Path::new(file), file, 0, Role::Requirements)?;
-        Ok(all)
-    }
-
-    fn read(&mut self, text: &str, path: &Path, file: &str, depth: usize, to: Role) -> Result<(), Error> {
-        for (number, line) in logical_lines(text) {
-            let at = format!("{file}:{number}");
-            match Line::of(&line) {
-                Line::Include(other) => self.include(other, path, &at, depth, to)?,
-                Line::Constraint(other) => self.include(other, path, &at, depth, Role::Constraints)?,
-                Line::Index => self.dropped.push(format!("{at}: {line}")),
-                Line::Editable => return Err(refused(&at, &line, "is an editable install")),
-                Line::Option => {}
-                Line::Requirement => match to {
-                    Role::Requirements => self.add(&line, at)?,
-                    Role::Constraints => self.constraints.push(requirement(&line, at)?),
-                },
-            }
-        }
-        Ok(())
-    }
-
-    fn add(&mut self, line: &str, at: String) -> Result<(), Error> {
-        self.list.push(requirement(line, at)?);
-        Ok(())
-    }
-
-    fn include(&mut self, other: &str, from: &Path, at: &str, depth: usize, to: Role) -> Result<(), Error> {
-        let depth = depth.checked_sub(1).ok_or_else(|| Error::Circle(other.to_owned()))?;
-        let path: PathBuf = from.with_file_name(other);
-        let name = at.rsplit_once('/').map_or_else(|| other.to_owned(), |(folder, _)| format!("{folder}/{other}"));
-        let missing = || Error::NotThere { at: at.to_owned(), file: other.to_owned() };
-        let text = fs::if_there(fs::read_text(&path, LIMIT))?.ok_or_else(missing)?;
-        self.read(&text, &path, &name, depth, to)
-    }
-
-    fn hashed_or_not(&self) -> Result<(), Error> {
-        let hashed = self.list.iter().any(|requirement| !requirement.hashes.is_empty());
-        match self.list.iter().find(|requirement| requirement.hashes.is_empty()) {
-            Some(bare) if hashed => {
-                let file = self.file.clone();
-                Err(Error::HashMissing { at: bare.at.clone(), text: bare.text.clone(), file })
-            }
-            _ => Ok(()),
-        }
+impl Required {
+    /// Nothing yet, out of `file`.
+    fn new(file: &str) -> Self {
+        let wanted = Wanted::Pinned(Vec::new());
+        Self { file: file.to_owned(), wanted, indexes: Vec::new(), notes: Vec::new() }
     }
 }
 
-/// The text of a list, one requirement with its hashes per line, as pip and uv read it.
-pub fn print<'a>(list: impl IntoIterator<Item = &'a Requirement>) -> String {
-    let hash = |hash: &String| format!(" --hash={hash}");
-    list.into_iter().map(|one| format!("{}{}\n", one.text, one.hashes.iter().map(hash).collect::<String>())).collect()
+/// The dependencies, pinned or not yet.
+#[derive(Debug)]
+pub enum Wanted {
+    /// A lock.
+    Pinned(Vec<Pin>),
+    /// A list to be resolved.
+    Open(List),
+}
+
+/// A file to read.
+pub struct Found {
+    /// Below the project.
+    pub file: String,
+    format: &'static Format,
+    passed_over: Vec<String>,
+}
+
+/// Finds the file that counts: the one named in pannier.toml, else the highest in [`TABLE`]'s order, beside manage.py or
+/// else at the top.
+pub fn find(project: &Path, folder: &str, configured: Option<&str>) -> Result<Found, Error> {
+    if let Some(file) = configured {
+        let there = fs::exists(&project.join(file));
+        let found = || Found { file: file.to_owned(), format: format_of(file), passed_over: Vec::new() };
+        return there.then(found).ok_or_else(|| Error::None { files: vec![file.to_owned()], folder: String::new() });
+    }
+    let folders = if folder.is_empty() { vec![String::new()] } else { vec![format!("{folder}/"), String::new()] };
+    for folder in &folders {
+        if let Some(found) = find_in(project, folder)? {
+            return Ok(found);
+        }
+    }
+    let files = TABLE.iter().map(|format| format.name.to_owned()).collect();
+    Err(Error::None { files, folder: folder.to_owned() })
+}
+
+fn find_in(project: &Path, folder: &str) -> Result<Option<Found>, Error> {
+    let there = |format: &&Format| fs::exists(&project.join(format!("{folder}{}", format.name)));
+    let mut there: Vec<&'static Format> = TABLE.iter().filter(there).collect();
+    there.sort_by_key(|format| format.rank);
+    let name = |format: &&Format| format!("{folder}{}", format.name);
+    let locks: Vec<String> = there.iter().filter(|format| format.rank == Rank::Lock).map(name).collect();
+    if locks.len() > 1 {
+        return Err(Error::ManyLocks(locks));
+    }
+    let Some((format, others)) = there.split_first() else { return Ok(None) };
+    // pyproject.toml is what the lock was made from, not another list.
+    let passed_over = others.iter().filter(|other| other.rank == Rank::List).map(name).collect();
+    Ok(Some(Found { file: name(format), format, passed_over }))
+}
+
+fn format_of(file: &str) -> &'static Format {
+    let name = file.rsplit('/').next().unwrap_or(file);
+    TABLE.iter().find(|format| (format.fits)(name)).unwrap_or(&TABLE[TABLE.len() - 1])
+}
+
+impl Found {
+    /// Reads it; `ask.file` is this one's.
+    pub fn read(&self, ask: &Ask<'_>) -> Result<Required, Error> {
+        let mut required = (self.format.read)(ask)?;
+        let over = |other: &String| format!("`{other}` is not read: `{}` is the lock", self.file);
+        required.notes.extend(self.passed_over.iter().map(over));
+        if ask.choice.index == Some(Index::Machine) {
+            let dropped =
+                |line: &String| format!("not followed, `index = \"machine\"`: {}", index::without_secret(line));
+            let dropped: Vec<String> = required.indexes.iter().map(dropped).collect();
+            required.notes.extend(dropped);
+            required.indexes.clear();
+        }
+        Ok(required)
+    }
+}
+
+impl Ask<'_> {
+    /// The file's text.
+    fn text(&self) -> Result<String, Error> {
+        Ok(fs::read_text(&self.project.join(self.file), LIMIT)?)
+    }
+
+    /// The absolute path of a file beside this one.
+    fn beside(&self, name: &str) -> PathBuf {
+        self.project.join(self.file).with_file_name(name)
+    }
+
+    /// The name, below the project, of a file beside this one.
+    fn name_beside(&self, name: &str) -> String {
+        self.file.rsplit_once('/').map_or_else(|| name.to_owned(), |(folder, _)| format!("{folder}/{name}"))
+    }
+
+    /// The text of a file beside this one, when there is one.
+    fn text_beside(&self, name: &str) -> Result<Option<String>, Error> {
+        Ok(fs::if_there(fs::read_text(&self.beside(name), LIMIT))?)
+    }
+
+    /// What markers are asked against; `groups` are those of the production set.
+    fn scene(&self, groups: &[String]) -> Scene {
+        let set = |names: &[String]| names.iter().map(|name| normalise(name)).collect::<BTreeSet<_>>();
+        let groups = set(groups).into_iter().chain(set(&self.choice.groups)).collect();
+        Scene { variables: self.platform.markers.clone(), extras: set(&self.choice.extras), groups }
+    }
+
+    /// Refuses an extra or a group that was chosen and does not exist.
+    fn all_known(&self, kind: &'static str, chosen: &[String], known: &[String]) -> Result<(), Error> {
+        let is_known = |name: &&String| known.iter().any(|other| normalise(other) == normalise(name));
+        match chosen.iter().find(|name| !is_known(name)) {
+            Some(name) => {
+                Err(Error::NoSuch { file: self.file.to_owned(), kind, name: name.clone(), known: known.to_vec() })
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+/// True when a dependency with this marker applies.
+fn applies(marker: &str, scene: &Scene, at: &str) -> Result<bool, Error> {
+    marker::holds(marker, scene).map_err(|source| Error::Marker {
+        at: at.to_owned(),
+        marker: marker.to_owned(),
+        source,
+    })
 }
 
 /// A project name as the index compares it (PEP 503).
@@ -218,95 +245,8 @@ pub fn normalise(name: &str) -> String {
     parts.collect::<Vec<_>>().join("-").to_ascii_lowercase()
 }
 
-/// Lines with their numbers: comments off, continued lines joined, empty ones left out.
-fn logical_lines(text: &str) -> Vec<(usize, String)> {
-    let mut lines: Vec<(usize, String)> = Vec::new();
-    let mut open = false;
-    for (number, line) in (1..).zip(text.trim_start_matches('\u{feff}').lines()) {
-        let line = without_comment(line).trim_end();
-        let (line, continued) = line.strip_suffix('\\').map_or((line, false), |line| (line, true));
-        match lines.last_mut() {
-            Some((_, last)) if open => *last = format!("{} {}", last.trim_end(), line.trim()),
-            _ => lines.push((number, line.trim().to_owned())),
-        }
-        open = continued;
-    }
-    lines.retain(|(_, line)| !line.is_empty());
-    lines
-}
-
-/// A `#` begins a comment at the start of a line or after a blank.
-fn without_comment(line: &str) -> &str {
-    let begins = |(at, _): &(usize, &str)| *at == 0 || line[..*at].ends_with(char::is_whitespace);
-    line.match_indices('#').find(begins).map_or(line, |(at, _)| &line[..at])
-}
-
-/// What kind of line it is.
-enum Line<'a> {
-    Include(&'a str),
-    Constraint(&'a str),
-    Index,
-    Editable,
-    Option,
-    Requirement,
-}
-
-impl<'a> Line<'a> {
-    fn of(line: &'a str) -> Self {
-        if !line.starts_with('-') {
-            return Self::Requirement;
-        }
-        let end = line.find(|c: char| c == '=' || c.is_whitespace()).unwrap_or(line.len());
-        let value = line[end..].trim_start_matches('=').trim();
-        match &line[..end] {
-            "-r" | "--requirement" => Self::Include(value),
-            "-c" | "--constraint" => Self::Constraint(value),
-            "-e" | "--editable" => Self::Editable,
-            option if INDEX_OPTIONS.contains(&option) => Self::Index,
-            _ if line.starts_with("-r") => Self::Include(line[2..].trim()),
-            _ if line.starts_with("-c") => Self::Constraint(line[2..].trim()),
-            _ => Self::Option,
-        }
-    }
-}
-
-fn requirement(line: &str, at: String) -> Result<Requirement, Error> {
-    let (text, options) = line.split_once(" --").map_or((line, ""), |(text, options)| (text.trim_end(), options));
-    let name: String = text.chars().take_while(|c| c.is_ascii_alphanumeric() || "-_.".contains(*c)).collect();
-    let after = text[name.len()..].trim_start();
-    let is_path = text.contains("://") || text.starts_with(['.', '/']) || after.starts_with('/');
-    if is_path || after.starts_with('@') || text.ends_with(".whl") || text.ends_with(".tar.gz") {
-        return Err(refused(&at, text, "is a URL, a path or a checkout, not a release from an index"));
-    }
-    if name.is_empty() {
-        return Err(refused(&at, text, "is not a requirement"));
-    }
-    let words = options.split_whitespace().filter_map(|word| word.trim_start_matches("--").strip_prefix("hash="));
-    let hashes = words.map(str::to_owned).collect();
-    Ok(Requirement { name: normalise(&name), text: text.to_owned(), hashes, at })
-}
-
-fn refused(at: &str, text: &str, why: &'static str) -> Error {
-    Error::Refused { at: at.to_owned(), text: text.to_owned(), why }
-}
-
-/// `[project] dependencies` of a pyproject.toml.
-fn project_dependencies(text: &str, file: &str) -> Result<Vec<String>, Error> {
-    #[derive(Deserialize)]
-    struct PyProject {
-        project: Option<Project>,
-    }
-    #[derive(Deserialize)]
-    struct Project {
-        dependencies: Option<Vec<String>>,
-        #[serde(default)]
-        dynamic: Vec<String>,
-    }
-    let read: PyProject = toml::from_str(text).map_err(|source| Error::Toml { file: file.to_owned(), source })?;
-    let dynamic =
-        read.project.as_ref().is_some_and(|project| project.dynamic.iter().any(|name| name == "dependencies"));
-    let listed = read.project.and_then(|project| project.dependencies);
-    listed.ok_or_else(|| Error::NotInProject { file: file.to_owned(), dynamic })
+fn toml_of<T: serde::de::DeserializeOwned>(text: &str, file: &str) -> Result<T, Error> {
+    toml::from_str(text).map_err(|source| Error::Toml { file: file.to_owned(), source })
 }
 
 #[cfg(test)]

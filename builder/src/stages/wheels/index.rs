@@ -24,13 +24,15 @@ const SAME: &[(&str, &str)] = &[
     ("cert", "SSL_CERT_FILE"),
 ];
 
-/// uv with variables and options that say what pip's configuration says.
-pub fn uv_as_pip(tools: &Tools) -> Command {
+/// uv with variables and options that say what pip's configuration says. Where a list names the first index itself
+/// (`lines`), that one counts, as with pip.
+pub fn uv_as_pip(tools: &Tools, lines: &[String]) -> Command {
     // A pip that cannot list its configuration has nothing to tell; then uv's own defaults hold.
     let printed = process::run(tools.pip().args(["config", "list"]), LIMIT);
     let printed = printed.map(|printed| String::from_utf8_lossy(&printed.stdout).into_owned()).unwrap_or_default();
     let mut settings = translate(&printed);
-    settings.retain(|name, _| !tools.is_set(name));
+    let own_index = lines.iter().any(|line| line.starts_with("--index-url"));
+    settings.retain(|name, _| !(tools.is_set(name) || own_index && *name == "UV_DEFAULT_INDEX"));
     let mut uv = tools.uv();
     uv.envs(settings).args(["pip", "compile"]);
     // There is no variable for this one.

@@ -1,41 +1,39 @@
 //! Wheels: every dependency as a file, and a list of what lies there by SHA-256.
 //!
-//! 1. [`lock`]: the requirements with hashes, as they are, or resolved now by uv.
-//! 2. [`fill`]: pip fetches what the list names, checked against its hashes, and builds a wheel where there is only
-//!    source. A built wheel never has the list's hash and may hold its build folder, so it is built once and kept in the
-//!    cache under the requirement's own hashes.
-//! 3. [`measure`]: a second list with the hashes of what lies in the folder; only that one is installed from.
+//! 1. [`resolve`]: a list without hashes becomes a lock.
+//! 2. [`fetch`]: pip brings what the lock names; every file is hashed here before it is used.
+//! 3. [`built`]: where there is only source, a wheel is built once and kept.
+//! 4. [`measure`]: a second list with the hashes of what lies in the folder; only that one is installed from.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::time::Duration;
 
 use pannier_shared::digest::{self, Digest};
 use pannier_shared::event::{Event, Sink};
 use pannier_shared::sys::{fs, process};
 
 use super::interpreter::Interpreter;
-use super::requirements::{self, Requirement, Requirements};
+use super::platform::{self, Platform};
+use super::requirements::{self, Pin, Required, Source, Wanted};
 use super::tools::Tools;
 
+mod blame;
+mod built;
+mod fetch;
+mod folder;
 mod index;
 mod name;
+mod resolve;
 
+use built::{Build, Yard};
+use fetch::Fetched;
 pub use name::{Glibc, WheelName};
-
-/// Resolving: some hundred requests to an index that may be slow.
-const RESOLVE: Duration = Duration::from_secs(900);
-
-/// Fetching everything and compiling what is only there as source.
-const FETCH: Duration = Duration::from_secs(3600);
-
-/// A list that uv prints; see the limit of requirement files.
-const LIST_LIMIT: u64 = 4 * 1024 * 1024;
 
 /// The folders of this stage.
 #[derive(Debug, Clone, Copy)]
 pub struct Folders<'a> {
+    /// The project, absolute.
+    pub project: &'a Path,
     /// Where the wheels go: `wheels/` of the tree.
     pub wheels: &'a Path,
     /// For lists and other passing files.
@@ -75,6 +73,9 @@ pub enum Error {
     /// The requirements cannot be read.
     #[error(transparent)]
     Requirements(#[from] requirements::Error),
+    /// The interpreter does not say which wheels it can use.
+    #[error(transparent)]
+    Platform(#[from] platform::Error),
     /// No set of versions fits.
     #[error("the requirements in `{file}` do not resolve for Python {python}")]
     Unresolved {
@@ -85,13 +86,71 @@ pub enum Error {
         /// uv's own words.
         source: process::Error,
     },
-    /// pip could not fetch or build them.
+    /// The lock names no file that the interpreter can use.
+    #[error("{at}: {what} has no wheel for {interpreter} and no source archive; it has {}", shown(.files))]
+    NoWheel {
+        /// Where it stands.
+        at: String,
+        /// Name and version.
+        what: String,
+        /// The interpreter: "Python 3.11 on x86_64-linux-gnu".
+        interpreter: String,
+        /// The wheels there are.
+        files: Vec<String>,
+    },
+    /// The index has no file that fits.
+    #[error("no package index has a file of `{what}`, named by `{file}`, that this interpreter can use{}", also(.others))]
+    NotFound {
+        /// The requirement.
+        what: String,
+        /// The lock.
+        file: String,
+        /// The versions that there are; may be empty.
+        others: String,
+    },
+    /// A file has other bytes than the lock says.
+    #[error("`{what}` is not the file that the lock names: expected sha256 {}, found {found}", either(.expected))]
+    Mismatch {
+        /// The requirement or the file.
+        what: String,
+        /// The digests that the lock allows.
+        expected: Vec<String>,
+        /// The digest of what came.
+        found: String,
+    },
+    /// pip said that all went well, and there is no file.
+    #[error("{at}: there is no file of {what}")]
+    NotGiven {
+        /// Name and version.
+        what: String,
+        /// Where it stands.
+        at: String,
+    },
+    /// A source archive, a commit or a folder does not build.
+    #[error("{at}: no wheel could be built of {what}{output}")]
+    Build {
+        /// Name and version.
+        what: String,
+        /// Where it stands.
+        at: String,
+        /// The last lines of the build, each on a line of its own.
+        output: String,
+    },
+    /// pip could not fetch them.
     #[error("failed to fetch the wheels of `{file}`")]
     Fetch {
         /// The file.
         file: String,
         /// pip's own words.
         source: process::Error,
+    },
+    /// A folder cannot be walked.
+    #[error("failed to read `{}`", .folder.display())]
+    Walk {
+        /// The folder.
+        folder: PathBuf,
+        /// Why.
+        source: walkdir::Error,
     },
     /// Two wheels of one project.
     #[error("the requirements ask for two versions of `{name}`: `{first}` and `{second}`")]
@@ -105,139 +164,146 @@ pub enum Error {
     },
 }
 
+/// The first few of many names.
+fn shown(files: &[String]) -> String {
+    let first: Vec<String> = files.iter().take(4).map(|file| format!("`{file}`")).collect();
+    let more = files.len().saturating_sub(first.len());
+    if more == 0 { first.join(", ") } else { format!("{} and {more} more", first.join(", ")) }
+}
+
+fn also(list: &str) -> String {
+    if list.is_empty() { String::new() } else { format!("; there is {list}") }
+}
+
+fn either(list: &[String]) -> String {
+    if list.is_empty() { "one of the lock's".to_owned() } else { list.join(" or ") }
+}
+
 impl Error {
     /// What to do about it, where that can be said.
     pub fn hint(&self) -> Option<String> {
-        match self {
-            Self::Requirements(error) => error.hint(),
+        Some(match self {
+            Self::Requirements(error) => return error.hint(),
             Self::Unresolved { .. } => {
-                Some("change the requirements, or build with another interpreter: `--python 3.X`".to_owned())
+                "change the requirements, or build with another interpreter: `--python 3.X`".to_owned()
             }
-            Self::Fetch { source, .. } if source.to_string().contains("DO NOT MATCH THE HASHES") => Some(
-                "find out why the package index gives other bytes; if the hashes are what is wrong, write the list anew, \
-                 for example with `uv pip compile --generate-hashes`"
-                    .to_owned(),
+            Self::NoWheel { .. } => {
+                "build with an interpreter that there is a wheel for: `--python 3.X`, or lock another version"
+                    .to_owned()
+            }
+            Self::NotFound { what, .. } => format!(
+                "see what there is with `pip index versions {}`; another index is named as for pip: `PIP_EXTRA_INDEX_URL`, \
+                 `PIP_FIND_LINKS`",
+                what.split("==").next().unwrap_or(what)
             ),
-            _ => None,
-        }
+            Self::Mismatch { .. } => {
+                "find out why the package index gives other bytes; if the hashes are what is wrong, write the lock anew"
+                    .to_owned()
+            }
+            Self::Build { output, .. } => build_hint(output),
+            _ => return None,
+        })
+    }
+}
+
+fn build_hint(output: &str) -> String {
+    let said = |words: &[&str]| words.iter().any(|word| output.contains(word));
+    if said(&["cc'", "g++'", "clang'", "unable to execute", "C_COMPILER", "Unknown compiler"]) {
+        "install a compiler (`apt-get install build-essential python3-dev`), or lock a version that has a wheel"
+            .to_owned()
+    } else if said(&["Python.h"]) {
+        "install Python's headers (`apt-get install python3-dev`), or lock a version that has a wheel".to_owned()
+    } else {
+        "install what the build asks for, or lock a version that has a wheel; build it once and serve it with \
+         `PIP_FIND_LINKS`"
+            .to_owned()
     }
 }
 
 /// Fills `folders.wheels` with what the project requires.
 pub fn vendor(
-    required: &Requirements,
+    required: &Required,
     folders: Folders<'_>,
     python: &Interpreter,
+    platform: &Platform,
     tools: &Tools,
     sink: &dyn Sink,
 ) -> Result<Vendored, Error> {
-    for line in &required.dropped {
-        sink.emit(Event::Note { text: format!("not followed, the index is the build machine's: {line}") });
+    for text in &required.notes {
+        sink.emit(Event::Note { text: text.clone() });
     }
-    let resolved = if required.are_locked() { None } else { Some(lock(required, folders.work, python, tools, sink)?) };
-    let locked = match &resolved {
-        Some(path) => Requirements::of_text(&fs::read_text(path, LIST_LIMIT)?, &required.file)?.list,
-        None => required.list.clone(),
+    let place = resolve::Place { project: folders.project, work: folders.work, python, platform, tools };
+    let (pins, resolved) = match &required.wanted {
+        Wanted::Pinned(pins) => (pins.clone(), None),
+        Wanted::Open(list) => {
+            let (pins, path) = resolve::resolve(list, &required.indexes, &place, sink)?;
+            (pins, Some(path))
+        }
     };
+    pins.iter().try_for_each(|pin| has_a_file(pin, python, platform))?;
     fs::create_dir_all(folders.wheels)?;
-    fill(&locked, &required.file, folders, tools)?;
+    let yard = Yard { tools, indexes: &required.indexes, work: folders.work, wheels: folders.wheels };
+    fill(&pins, &required.file, &yard, sink)?;
     let wheels = measure(folders.wheels)?;
-    keep_built(&locked, &wheels, folders.wheels, &tools.built, sink)?;
     let list = folders.work.join("wheels.txt");
     fs::write(&list, second_list(&wheels).as_bytes())?;
     Ok(Vendored { wheels, list, resolved })
 }
 
-/// Lets uv choose versions; gives the path of the list with hashes.
-fn lock(
-    required: &Requirements,
-    work: &Path,
-    python: &Interpreter,
-    tools: &Tools,
-    sink: &dyn Sink,
-) -> Result<PathBuf, Error> {
-    let (wanted, limits) = (work.join("wanted.in"), work.join("limits.in"));
-    let path = work.join("requirements.lock");
-    fs::write(&wanted, requirements::print(&required.list).as_bytes())?;
-    fs::write(&limits, requirements::print(&required.constraints).as_bytes())?;
-    let mut uv = index::uv_as_pip(tools);
-    uv.args(["--quiet", "--generate-hashes", "--no-header", "--no-annotate"]);
-    uv.arg("--python").arg(&python.executable).arg("--constraints").arg(&limits);
-    uv.arg("--output-file").arg(&path).arg(&wanted);
-    let failed = |source| Error::Unresolved { file: required.file.clone(), python: python.version.clone(), source };
-    process::run(&mut uv, RESOLVE).map_err(failed)?;
-    let text = format!(
-        "`{}` has no hashes: resolved now, another day may give other versions; the statement says what was chosen, and \
-         `requirements.lock` beside the artifact can take its place",
-        required.file
-    );
-    sink.emit(Event::Warning { text });
-    Ok(path)
-}
-
-/// Has pip fetch everything on the list, less what was built before.
-fn fill(locked: &[Requirement], file: &str, folders: Folders<'_>, tools: &Tools) -> Result<(), Error> {
-    let mut wanted = Vec::new();
-    for one in locked {
-        if !take_built(one, &tools.built, folders.wheels)? {
-            wanted.push(one);
-        }
-    }
-    if wanted.is_empty() {
+fn has_a_file(pin: &Pin, python: &Interpreter, platform: &Platform) -> Result<(), Error> {
+    if !platform.can_use_none_of(&pin.files) {
         return Ok(());
     }
-    let list = folders.work.join("wanted.txt");
-    fs::write(&list, requirements::print(wanted.iter().copied()).as_bytes())?;
-    let mut pip = tools.pip();
-    pip.args(["wheel", "--quiet", "--no-deps", "--require-hashes", "--wheel-dir"]).arg(folders.wheels);
-    pip.arg("--requirement").arg(&list);
-    fetch(&mut pip, file)
+    let (at, what) = (pin.at.clone(), pin.title());
+    let interpreter = format!("Python {} on {}", python.python, python.target);
+    Err(Error::NoWheel { at, what, interpreter, files: pin.files.clone() })
 }
 
-fn fetch(pip: &mut Command, file: &str) -> Result<(), Error> {
-    let failed = |source| Error::Fetch { file: file.to_owned(), source };
-    process::run(pip, FETCH).map(|_| ()).map_err(failed)
-}
-
-/// The cache's folder for what is built from a requirement: its version and every hash it may have.
-fn built_folder(one: &Requirement, built: &Path) -> PathBuf {
-    let hashes: BTreeSet<&String> = one.hashes.iter().collect();
-    built.join(Digest::of(format!("{} {hashes:?}", one.text).as_bytes()).to_string())
-}
-
-fn take_built(one: &Requirement, built: &Path, wheels: &Path) -> Result<bool, fs::Error> {
-    let folder = built_folder(one, built);
-    if !fs::exists(&folder) {
-        return Ok(false);
-    }
-    for (file, _) in name::list(&folder)? {
-        fs::copy(&folder.join(&file), &wheels.join(&file))?;
-    }
-    Ok(true)
-}
-
-/// Puts what pip built, known by a digest that is not on the list, into the cache.
-fn keep_built(
-    locked: &[Requirement],
-    wheels: &[Wheel],
-    folder: &Path,
-    built: &Path,
-    sink: &dyn Sink,
-) -> Result<(), fs::Error> {
-    for wheel in wheels {
-        let Some(one) = locked.iter().find(|one| one.name == wheel.name.name) else { continue };
-        let by_sha256 = one.hashes.iter().any(|hash| hash.starts_with("sha256:"));
-        if !by_sha256 || one.hashes.contains(&format!("sha256:{}", wheel.sha256)) {
-            continue;
+/// Puts a wheel of every pin into the folder: one built before, one fetched, or one built now.
+fn fill(pins: &[Pin], file: &str, yard: &Yard<'_>, sink: &dyn Sink) -> Result<(), Error> {
+    let mut wanted = Vec::new();
+    for (at, pin) in pins.iter().enumerate() {
+        match Build::of_pin(pin, yard.work)? {
+            Some(build) => build_or_take(&build, pin, yard, sink)?,
+            None if take_built(pin, yard)? => {}
+            None => wanted.push(at),
         }
-        sink.emit(Event::Note { text: format!("{} {} was built from source", wheel.name.name, wheel.name.version) });
-        let kept = built_folder(one, built);
-        if !fs::exists(&kept) {
-            let making = built.join(format!(".making-{}", fs::random_name()));
-            fs::create_dir_all(&making)?;
-            fs::copy(&folder.join(&wheel.file), &making.join(&wheel.file))?;
-            fs::rename(&making, &kept)?;
+    }
+    for fetched in fetch::all(pins, &wanted, yard.indexes, &yard.work.join("fetched"), file, yard.tools)? {
+        use_file(&fetched, &pins[fetched.pin], yard, sink)?;
+    }
+    Ok(())
+}
+
+/// Any of a pin's hashes may be that of the archive that was built before.
+fn take_built(pin: &Pin, yard: &Yard<'_>) -> Result<bool, Error> {
+    let keys = pin.hashes.iter().filter_map(|hash| hash.strip_prefix("sha256:")?.parse().ok());
+    for key in keys {
+        if yard.take(&key)?.is_some() {
+            return Ok(true);
         }
+    }
+    Ok(false)
+}
+
+fn use_file(fetched: &Fetched, pin: &Pin, yard: &Yard<'_>, sink: &dyn Sink) -> Result<(), Error> {
+    if fetched.is_wheel() {
+        let name = fetched.path.file_name().unwrap_or_default();
+        fs::copy(&fetched.path, &yard.wheels.join(name))?;
+        return Ok(());
+    }
+    build_or_take(&Build::of_archive(&fetched.path, fetched.sha256), pin, yard, sink)
+}
+
+fn build_or_take(build: &Build, pin: &Pin, yard: &Yard<'_>, sink: &dyn Sink) -> Result<(), Error> {
+    if yard.take(&build.key)?.is_none() {
+        let file = yard.build(build, pin)?;
+        let what = match &pin.source {
+            Source::Git { commit, .. } => format!("commit {commit}"),
+            Source::Folder(_) => "the project's own folder".to_owned(),
+            Source::Index | Source::Url(_) | Source::File(_) => "source".to_owned(),
+        };
+        sink.emit(Event::Note { text: format!("`{file}` was built from {what}") });
     }
     Ok(())
 }

@@ -1,0 +1,78 @@
+//! Every file that can list dependencies, read by the real uv and pip, from a folder of packages that the tests make
+//! themselves: what of it gets into the release.
+#![allow(clippy::disallowed_methods, reason = "tests start programs and look at the disk with std")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that fails may panic anywhere")]
+#![allow(dead_code, reason = "what tests share is not used by each of them")]
+
+mod desk;
+mod site;
+
+use desk::{ALL, PYLOCK, PYPROJECT, REQUIREMENTS, listed, pipenv_site, poetry_site, uv_site};
+
+#[test]
+fn requirements_with_hashes() {
+    let desk = listed("requirements.txt", REQUIREMENTS);
+    assert_eq!(desk.build(), ALL);
+    assert!(!desk.said().contains("has no hashes"), "{}", desk.said());
+}
+
+#[test]
+fn requirements_without_hashes_are_resolved_with_what_they_say_about_indexes() {
+    let text = "--no-index\n--find-links ../links\nalpha\ntree>0.1\n./packages/inner\n";
+    let desk = listed("requirements.txt", text);
+    assert_eq!(desk.build(), ALL);
+    assert!(desk.said().contains("`requirements.txt` has no hashes: resolved now"), "{}", desk.said());
+}
+
+#[test]
+fn pyproject_toml_alone_with_an_extra_and_a_group() {
+    let desk = listed("pyproject.toml", PYPROJECT);
+    assert_eq!(desk.build(), "alpha-1.0 beta-1.5 tree-0.2");
+    let desk = desk.with("pannier.toml", "extras = [\"X\"]\ngroups = [\"dev\"]\n");
+    assert_eq!(desk.build(), "alpha-1.0 beta-1.5 devtool-3.0 opt-2.0 tree-0.2 worker-1.0");
+}
+
+#[test]
+fn uv_lock() {
+    let desk = uv_site();
+    assert_eq!(desk.build(), ALL);
+    let desk = desk.with("pannier.toml", "extras = [\"x\"]\ngroups = [\"workers\"]\n");
+    assert_eq!(desk.build(), "alpha-1.0 beta-1.5 inner-0.3 opt-2.0 tree-0.2 worker-1.0");
+}
+
+#[test]
+fn pylock_toml() {
+    let desk = listed("pylock.toml", PYLOCK);
+    assert_eq!(desk.build(), ALL);
+    let desk = desk.with("pannier.toml", "extras = [\"x\"]\ngroups = [\"workers\"]\n");
+    assert_eq!(desk.build(), "alpha-1.0 beta-1.5 inner-0.3 opt-2.0 tree-0.2 worker-1.0");
+}
+
+#[test]
+fn poetry_lock() {
+    let desk = poetry_site();
+    assert_eq!(desk.build(), ALL);
+    let desk = desk.with("pannier.toml", "extras = [\"x\"]\ngroups = [\"workers\"]\n");
+    assert_eq!(desk.build(), "alpha-1.0 beta-1.5 inner-0.3 opt-2.0 tree-0.2 worker-1.0");
+}
+
+#[test]
+fn pipfile_lock() {
+    let desk = pipenv_site();
+    assert_eq!(desk.build(), ALL);
+    let desk = desk.with("pannier.toml", "groups = [\"workers\"]\n");
+    assert_eq!(desk.build(), format!("{ALL} worker-1.0"));
+}
+
+#[test]
+fn a_source_archive_is_built_once() {
+    let desk = listed("requirements.txt", REQUIREMENTS);
+    desk.build();
+    let (archive, folder) = (desk.builds("tree"), desk.builds("inner"));
+    assert!(archive > 0 && folder > 0);
+    desk.build();
+    assert_eq!((desk.builds("tree"), desk.builds("inner")), (archive, folder), "the cache was not used");
+    desk.write("packages/inner/more.py", "");
+    desk.build();
+    assert!(desk.builds("inner") > folder, "the folder's content changed");
+}
