@@ -121,6 +121,11 @@ impl Plan {
         &self.cost
     }
 
+    /// The same plan with other requests: what `scripts/bench-study` compares.
+    pub fn at_cost(self, cost: Cost) -> Self {
+        Self { cost, ..self }
+    }
+
     /// What was taken from the store to make the plan.
     pub fn taken(&self) -> Taken {
         self.taken

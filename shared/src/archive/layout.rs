@@ -68,10 +68,9 @@ pub fn cap(class: Class) -> u64 {
     }
 }
 
-/// The decompressed lengths of a group's frames: whole entries up to the cap of its class; an entry larger than that is
-/// cut at multiples of the cap, in frames of its own, so that all cores can work on it.
-pub fn plan(table: &Table, class: Class) -> Vec<u64> {
-    let cap = cap(class);
+/// The decompressed lengths of a group's frames: whole entries up to `cap`; an entry larger than that is cut at
+/// multiples of it, in frames of its own, so that all cores can work on it.
+pub fn plan(table: &Table, class: Class, cap: u64) -> Vec<u64> {
     let mut frames = Vec::new();
     let mut open = 0;
     for row in rows(table) {
@@ -179,14 +178,14 @@ mod tests {
     #[test]
     fn whole_entries_share_a_frame_up_to_the_cap() {
         let t = table(&[1, 0, 513]);
-        assert_eq!(plan(&t, Class::App), [512 + 512 + 512 + 512 + 1024]);
-        assert_eq!(plan(&table(&[600_000, 600_000]), Class::App), [600_576, 600_576]);
+        assert_eq!(plan(&t, Class::App, cap(Class::App)), [512 + 512 + 512 + 512 + 1024]);
+        assert_eq!(plan(&table(&[600_000, 600_000]), Class::App, cap(Class::App)), [600_576, 600_576]);
     }
 
     #[test]
     fn a_large_file_gets_frames_of_its_own() {
         let mib = 1 << 20;
-        assert_eq!(plan(&table(&[10, 2 * mib, 10]), Class::App), [1024, mib, mib, 512 + 1024]);
+        assert_eq!(plan(&table(&[10, 2 * mib, 10]), Class::App, cap(Class::App)), [1024, mib, mib, 512 + 1024]);
     }
 
     #[test]
@@ -194,7 +193,7 @@ mod tests {
         for sizes in [&[][..], &[0], &[1 << 20], &[(1 << 20) - 512], &[3 << 20, 5, (1 << 20) + 1], &[511, 512, 513]] {
             for class in [Class::App, Class::Complete, Class::Dependency] {
                 let t = table(sizes);
-                let frames = slice(&t, class, plan(&t, class)).unwrap();
+                let frames = slice(&t, class, plan(&t, class, cap(class))).unwrap();
                 let bodies =
                     frames.iter().flatten().map(|p| if let Piece::Body { length, .. } = p { *length } else { 0 });
                 assert_eq!(bodies.sum::<u64>(), sizes.iter().sum::<u64>());

@@ -99,8 +99,19 @@ pub enum Error {
 
 /// Packs `members` into `out` and says what came of it.
 pub fn pack(members: Vec<Member>, options: Options, out: impl Write, sink: &dyn Sink) -> Result<Artifact, Error> {
+    pack_cut(members, options, layout::cap, out, sink)
+}
+
+/// Like [`pack`], with frames of other sizes than the ones that were chosen ([`layout::cap`]): for the study of them.
+pub fn pack_cut(
+    members: Vec<Member>,
+    options: Options,
+    cap: impl Fn(Class) -> u64,
+    out: impl Write,
+    sink: &dyn Sink,
+) -> Result<Artifact, Error> {
     let mut groups = arrange(members)?;
-    let jobs = jobs(&groups)?;
+    let jobs = jobs(&groups, cap)?;
     let mut out = HashingWriter::new(out);
     write_frames(&mut groups, &jobs, options, &mut out, sink)?;
     write_tables(&groups, options, out)
@@ -214,11 +225,12 @@ fn beside(path: &str) -> (String, String) {
     (source.unwrap_or_else(|| path.to_owned()), path.to_owned())
 }
 
-fn jobs(groups: &[Draft]) -> Result<Vec<Job>, Error> {
+fn jobs(groups: &[Draft], cap: impl Fn(Class) -> u64) -> Result<Vec<Job>, Error> {
     let mut jobs = Vec::new();
     for (group, draft) in groups.iter().enumerate() {
-        let lengths = layout::plan(&draft.table, draft.group.class);
-        let frames = layout::slice(&draft.table, draft.group.class, lengths.iter().copied())?;
+        let class = draft.group.class;
+        let lengths = layout::plan(&draft.table, class, cap(class));
+        let frames = layout::slice(&draft.table, class, lengths.iter().copied())?;
         let frames = frames.into_iter().zip(lengths);
         jobs.extend(frames.map(|(pieces, plain)| Job { group, pieces, plain }));
     }

@@ -1,32 +1,41 @@
 //! Makes a release of a ready tree for `scripts/bench`: the workload is made of trees, not of Django projects, so that the
 //! peers get the very same files.
 //!
-//! `bench-release TREE DIST VERSION KEY [LEVEL]` writes `DIST/VERSION/{artifact.tar.zst,release.json}`. Files are
-//! grouped as a build does: by the RECORD of the distribution that installed them. Links that leave the tree (the
-//! interpreter's) are left out: they are the node's part.
+//! `bench-release TREE DIST VERSION KEY [LEVEL [STABLE_MIB CHANGING_KIB]]` writes `DIST/VERSION/{artifact.tar.zst,
+//! release.json}`. Files are grouped as a build does: by the RECORD of the distribution that installed them. Links that
+//! leave the tree (the interpreter's) are left out: they are the node's part. Level and frame sizes are the product's
+//! unless they are given.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, clippy::print_stdout, reason = "a tool for benches only")]
 
 use std::path::{Path, PathBuf};
 
 use pannier_builder::stages::{pack, sign};
 use pannier_builder::tree::Groups;
-use pannier_shared::archive::write::{Content, LEVEL, Options};
+use pannier_shared::archive::layout;
+use pannier_shared::archive::write::{Content, LEVEL, Options, pack_cut};
 use pannier_shared::event::Silent;
 use pannier_shared::signature::SigningKey;
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [tree, dist, version, key, level @ ..] = arguments.as_slice() else {
-        panic!("bench-release TREE DIST VERSION KEY [LEVEL]");
+    let [tree, dist, version, key, study @ ..] = arguments.as_slice() else {
+        panic!("bench-release TREE DIST VERSION KEY [LEVEL [STABLE_MIB CHANGING_KIB]]");
     };
     let (tree, out) = (Path::new(tree), Path::new(dist).join(version));
     std::fs::create_dir_all(&out).unwrap();
     let groups = groups(tree);
     let mut members = pack::members(tree, |path| groups.of(path)).unwrap();
     members.retain(|member| !matches!(&member.content, Content::Link { target } if target.starts_with('/')));
-    let level = level.first().map_or(LEVEL, |level| level.parse().unwrap());
+    let number = |at: usize| study.get(at).map(|text| text.parse::<u64>().unwrap());
+    let level = number(0).map_or(LEVEL, |level| level as i32);
     let workers = std::thread::available_parallelism().unwrap().get();
-    let packed = pack::pack(members, Options { level, workers }, &out.join("artifact.tar.zst"), &Silent).unwrap();
+    let cap = |class| {
+        let given =
+            if layout::cap(class) > 1 << 20 { number(1).map(|mib| mib << 20) } else { number(2).map(|kib| kib << 10) };
+        given.unwrap_or(layout::cap(class))
+    };
+    let file = std::fs::File::create(out.join("artifact.tar.zst")).unwrap();
+    let packed = pack_cut(members, Options { level, workers }, cap, file, &Silent).unwrap();
     let key = SigningKey::load(Path::new(key), None).unwrap();
     let description = pannier_tests::description(version);
     println!("{version}: {} bytes, {} entries", packed.size, packed.entries);
