@@ -58,7 +58,7 @@ class Rows:
                 yield case, {step: median(row[step] for row in rows) for step in rows[0] if all(step in r for r in rows)}
 
 
-def peers_bars(disk, memory, artifact, sizes):
+def peers_bars(disk, memory, rehash, artifact, sizes):
     ratio, pipe = disk.ratio, "curl-zst3-pipe"
     yield bar("cold: CPU beside curl | zstd | tar", ratio("cold", "cpu", pipe), 0.6, "x")
     yield bar("cold: wall beside curl | zstd | tar, ext4", ratio("cold", "wall", pipe), 1.0, "x")
@@ -71,6 +71,7 @@ def peers_bars(disk, memory, artifact, sizes):
     yield bar("  on tmpfs", memory.ratio("cold", "wall", "floor"), None, "x")
     yield bar("app update: wall beside the floor", ratio("v1->v2", "wall", "floor"), 1.3, "x")
     yield bar("  without our sync", ratio("v1->v2", "unsynced", "floor"), None, "x")
+    yield bar("  with every file hashed again", rehash.ratio("v1->v2", "wall", "floor"), None, "x")
     yield bar("app update: wall beside rsync --copy-dest", ratio("v1->v2", "wall", "rsync-cap"), 0.5, "x")
     yield bar("app update: wall beside a whole fetch", ratio("v1->v2", "wall", pipe), 0.35, "x")
     yield bar("app update: bytes on the wire", disk.median("v1->v2", "net"), 1.7, " MB")
@@ -83,7 +84,7 @@ def peers_bars(disk, memory, artifact, sizes):
 
 
 def peers(run, out):
-    disk, memory = Rows(run, "ext4"), Rows(run, "tmpfs")
+    disk, memory, rehash = Rows(run, "ext4"), Rows(run, "tmpfs"), Rows(run, "rehash")
     size = lambda version: os.path.getsize(os.path.join(run, f"dist/{version}/artifact.tar.zst"))
     one = os.path.join(run, "one-frame")
     sizes = (size("v1"), int(open(one).read())) if os.path.exists(one) else None
@@ -92,8 +93,8 @@ def peers(run, out):
         for case, took in rows.steps():
             print(f"  {fs:5} {case:7} " + "  ".join(f"{step} {s:.3f}" for step, s in took.items() if s >= 0.0005))
     flat = lambda rows: {f"{case} {peer}": list(found.values()) for (case, peer), found in rows.rows.items()}
-    bars = list(peers_bars(disk, memory, size("v3"), sizes))
-    write(out, artifact=size("v1"), sizes=sizes, ext4=flat(disk), tmpfs=flat(memory), bars=bars)
+    bars = list(peers_bars(disk, memory, rehash, size("v3"), sizes))
+    write(out, artifact=size("v1"), sizes=sizes, ext4=flat(disk), tmpfs=flat(memory), rehash=flat(rehash), bars=bars)
 
 
 def verdict(found):
