@@ -2,7 +2,8 @@
 //!
 //! Two tables. [`find`] decides and moves nothing: what was asked for, and whether it can run here. [`bring`] acts, and
 //! each row says what takes it back. What the node has already is not fetched (see `plan` and `steps::reuse`). Until `commit` renames it, all there is of a release lies in one folder below
-//! `.pannier/staging`, which `stage` makes and its undo removes; after it, the release is whole and durable: every
+//! `.pannier/staging`, which `stage` makes and its undo removes, or keeps for the next fetch where it is of use to that
+//! (see `leftover`); after it, the release is whole and durable: every
 //! byte was synced before the rename (one `syncfs`, measured at 0.2 s where an fsync per file takes a minute). The
 //! release's records are renamed before its tree, so that a tree without its proof cannot be.
 
@@ -24,8 +25,9 @@ use tokio::runtime::Runtime;
 use crate::admit::{self, admit};
 use crate::journal::{Ongoing, Operation, Outcome};
 use crate::ledger::{Ledger, Rehash};
+use crate::leftover;
 use crate::node::Node;
-use crate::plan::{Kept, Plan};
+use crate::plan::{Kept, Kind, Plan};
 use crate::record;
 use crate::resolve::{self, AnotherHere, What, already_here, resolve};
 use crate::state::{Release, State};
@@ -223,6 +225,8 @@ struct Bringing<'a> {
     /// Whether `commit` was begun: only then something of ours may lie under `releases/`.
     committed: bool,
     ledger: Ledger,
+    /// Whether the next fetch can go on from what is staged.
+    is_of_use: bool,
     plan: Option<Plan>,
     reused: Option<Reused>,
     moved: Option<Transferred>,
@@ -238,7 +242,7 @@ impl<'a> Bringing<'a> {
     ) -> fs::Result<Self> {
         let version = statement.release.version.clone();
         let ongoing = node.journal.begin(Operation::Fetch, &version, node.state.live_version())?;
-        let staged = node.root.staging().join(fs::random_name());
+        let staged = leftover::new_stage(&node.root, &version);
         let ledger = match node.config.rehash {
             Rehash::Weekly => Ledger::load(&node.root.ledger(), clock::now()),
             Rehash::Always => Ledger::default(),
@@ -254,6 +258,7 @@ impl<'a> Bringing<'a> {
             staged,
             committed: false,
             ledger,
+            is_of_use: false,
             plan: None,
             reused: None,
             moved: None,
@@ -261,11 +266,11 @@ impl<'a> Bringing<'a> {
     }
 
     fn tree(&self) -> PathBuf {
-        self.staged.join("tree")
+        leftover::tree(&self.staged)
     }
 
     fn records(&self) -> PathBuf {
-        self.staged.join("records")
+        leftover::records(&self.staged)
     }
 
     /// Writes down how it ended; a missing line only makes the next command look for leftovers, as it does anyway.
@@ -293,10 +298,29 @@ fn plan(run: &mut Bringing) -> Result<Done, Error> {
 }
 
 fn room(run: &mut Bringing) -> Result<Done, Error> {
+    let (bytes, free) = match measure(run)? {
+        Ok(room) => room,
+        // What an interrupted fetch left may be what takes the room.
+        Err(_) if has_leftover(run) => {
+            leftover::clear(&run.node.root, None)?;
+            plan(run)?;
+            measure(run)??
+        }
+        Err(error) => return Err(error.into()),
+    };
+    Ok(Done::said(format!("{} of {} free", human::bytes(bytes), human::bytes(free.bytes))))
+}
+
+/// The bytes that are needed, and what is free.
+fn measure(run: &Bringing) -> Result<Result<(u64, fs::Room), NoRoom>, Error> {
     let needs = run.plan.as_ref().ok_or(Error::NoPlan)?.needs();
     let (path, free) = (run.node.root.path(), fs::room(run.node.root.path())?);
-    let bytes = room_step::check(path, needs, free)?;
-    Ok(Done::said(format!("{} of {} free", human::bytes(bytes), human::bytes(free.bytes))))
+    Ok(room_step::check(path, needs, free).map(|bytes| (bytes, free)))
+}
+
+fn has_leftover(run: &Bringing) -> bool {
+    let kept = run.plan.as_ref().map_or(&[][..], Plan::kept);
+    kept.iter().any(|kept| kept.kind == Kind::Leftover)
 }
 
 fn stage(run: &mut Bringing) -> Result<Done, Error> {
@@ -311,7 +335,12 @@ fn stage(run: &mut Bringing) -> Result<Done, Error> {
     Ok(Done::default())
 }
 
+/// What the store's failure left is kept in the place of an older leftover, of which it has all that is of use. On a
+/// full or broken disk nothing is.
 fn unstage(run: &mut Bringing) -> Result<(), Error> {
+    if run.is_of_use {
+        return Ok(leftover::clear(&run.node.root, Some(&run.staged))?);
+    }
     Ok(fs::remove_tree(&run.staged)?)
 }
 
@@ -334,7 +363,11 @@ fn transfer(run: &mut Bringing) -> Result<Done, Error> {
     let tree = Dir::open(&run.tree())?;
     let (Some(plan), Some(reused)) = (&run.plan, &run.reused) else { return Err(Error::NoPlan) };
     transfer_step::keep(plan, &run.records())?;
-    let (moved, hashed) = transfer_step::transfer(plan, reused, store, runtime, &tree, run.sink)?;
+    // Last, because it says that the others are there.
+    fs::write(&record::statement(&run.records()), run.statement.bytes())?;
+    let transferred = transfer_step::transfer(plan, reused, store, runtime, &tree, run.sink);
+    run.is_of_use = transferred.as_ref().is_err_and(transfer_step::Error::is_of_the_store);
+    let (moved, hashed) = transferred?;
     run.ledger.add(hashed);
     run.moved = Some(moved);
     Ok(Done::said(moved.to_string()).moved(moved.bytes, 0))
@@ -365,7 +398,7 @@ fn commit(run: &mut Bringing) -> Result<Done, Error> {
     let root = &run.node.root;
     fs::commit_dir(&run.records(), &root.toc(&run.version))?;
     fs::commit_dir(&run.tree(), &root.release(&run.version))?;
-    fs::remove_tree(&run.staged)?;
+    leftover::clear(root, None)?;
     Ok(Done::said(format!("releases/{}", run.version)))
 }
 

@@ -4,8 +4,9 @@
 //!
 //! | the run ended | what is left | what is done |
 //! |---|---|---|
-//! | while staging | `.pannier/staging/*` | removed |
-//! | after the records were renamed, before the tree was | `toc/<v>` without a release | removed |
+//! | while staging, before the transfer | `.pannier/staging/*` | removed |
+//! | while staging, in the transfer or later | the same, with files that were proven | the newest is kept, as a source for the next fetch (see `leftover`) |
+//! | after the records were renamed, before the tree was | `toc/<v>` without a release, a stage without records | removed |
 //! | after the tree was renamed, before the state file | a release the state does not know | taken up as prepared by its record |
 //! | inside a durable write | a temporary file beside its target | removed |
 //! | in an activation, before the switch | the state and `current` as before | nothing |
@@ -31,6 +32,7 @@ use pannier_shared::sys::{clock, fs};
 
 use crate::journal::{Operation, Unended};
 use crate::layout::{Current, Root};
+use crate::leftover;
 use crate::node::{Error, Node};
 use crate::record;
 use crate::state::State;
@@ -64,11 +66,9 @@ pub fn heal(node: &mut Node, current: &Current, sink: &dyn Sink) -> Result<(), E
     Ok(())
 }
 
-/// Removes what is never more than a leftover under the lock.
+/// Removes what is never more than a leftover under the lock, and of no use.
 fn clear_leftovers(root: &Root) -> fs::Result<()> {
-    for name in fs::list(&root.staging())? {
-        fs::remove_tree(&root.staging().join(name))?;
-    }
+    leftover::tidy(root)?;
     for (folder, prefix) in [(root.path(), ".current.tmp-"), (&root.own(), ".state.json.tmp-")] {
         for name in fs::list(folder)? {
             if name.to_string_lossy().starts_with(prefix) {

@@ -7,7 +7,7 @@
 //! <root>/.pannier/state.json     what the node knows of its releases (see `state`)
 //! <root>/.pannier/journal.jsonl  what was begun and ended (see `journal`)
 //! <root>/.pannier/lock           held by whoever changes anything here
-//! <root>/.pannier/staging/       releases in the making; whatever is here at start is a leftover
+//! <root>/.pannier/staging/       releases in the making; whatever is here at start is a leftover (see `leftover`)
 //! <root>/.pannier/toc/<version>/ the release's signed statement, tables of contents and record
 //! <root>/.pannier/ledger         which files were hashed, and how they looked then (see `ledger`)
 //! <root>/.pannier/restart.log    what the last restart command, and what it left running, printed

@@ -13,6 +13,7 @@ pub mod interpreter;
 pub mod journal;
 pub mod layout;
 pub mod ledger;
+pub mod leftover;
 pub mod node;
 pub mod plan;
 pub mod record;

@@ -21,6 +21,7 @@ use pannier_shared::sys::clock;
 
 pub mod delay;
 pub mod proxy;
+pub mod scene;
 pub mod web;
 
 /// A key, a trust file, a directory store and a node's root, in a temporary folder of their own.

@@ -5,12 +5,14 @@ use std::path::Path;
 
 use pannier_tests::{World, said};
 
-/// Flips one byte of a published file, fetches, and gives what the program said; nothing may be under `releases/`.
+/// Flips one byte of a published file, fetches to an empty node, and gives what the program said; nothing may be under `releases/`.
 fn fetch_with_flip(world: &World, file: &Path, at: u64) -> String {
     let good = std::fs::read(file).unwrap();
     let mut bad = good.clone();
     bad[at as usize] ^= 0x04;
     std::fs::write(file, &bad).unwrap();
+    // What an earlier fetch left would be used, and only what is used is looked at.
+    let _ = std::fs::remove_dir_all(world.root());
     let output = world.run(&["fetch", "polls", "v1"]);
     std::fs::write(file, &good).unwrap();
     let text = said(&output);

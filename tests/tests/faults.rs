@@ -3,136 +3,12 @@
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, missing_docs, reason = "a test")]
 
 use std::ops::Range;
-use std::path::{Path, PathBuf};
-use std::process::Output;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use pannier_s3_server::{Options, Server};
-use pannier_shared::archive::read::{Contents, Outline, tail_range};
-use pannier_shared::digest::Digest;
-use pannier_shared::store;
-use pannier_tests::proxy::{Fault, Proxy, Seen};
-use pannier_tests::{World, listing, noise, runtime, said, web};
-
-/// How long the store may keep the program waiting in these tests, so that a fault which is never over ends soon.
-const NETWORK: &str =
-    "[network]\nconnect = \"1s\"\nanswer = \"900ms\"\nstall = \"1500ms\"\nslow = \"900ms\"\nretry = \"15s\"\n";
-/// All that a fetch may take, whatever is wrong: no attempt begins after 15 s, and none of them takes 2 s.
-const DEADLINE: Duration = Duration::from_secs(40);
-
-/// A node in front of a remote store that holds v1, with a bad line between them.
-struct Scene {
-    world: World,
-    proxy: Proxy,
-    store: &'static str,
-    contents: Contents,
-    artifact: PathBuf,
-    _server: Option<Server>,
-}
-
-/// The kinds of store there are.
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum Kind {
-    S3,
-    Web,
-}
-
-/// Enough that the frames come in several ranges.
-fn large(tree: &Path) {
-    for at in 0..8 {
-        std::fs::write(tree.join(format!("app/{at}.bin")), noise(800_000, 100 + at)).unwrap();
-    }
-}
-
-impl Scene {
-    fn new(kind: Kind) -> Self {
-        let world = World::new();
-        let built = world.build_with("v1", large);
-        let (upstream, server) = match kind {
-            Kind::S3 => {
-                let server = Server::start(Options { dir: Some(world.path("s3")), ..Options::default() }).unwrap();
-                let value = |name: &str| s3(&server.url()).into_iter().find(|(n, _)| *n == name).map(|(_, v)| v);
-                let location = "s3://pannier/releases".parse().unwrap();
-                let store = runtime().block_on(store::open(&location, &value)).unwrap();
-                world.publish_to(store, &built).unwrap();
-                (server.url(), Some(server))
-            }
-            Kind::Web => {
-                world.publish(&built).unwrap();
-                let folder = world.path("store");
-                let serve = move |asked: &web::Asked| match std::fs::read(folder.join(&asked.path[1..])) {
-                    Ok(content) => web::file(asked, &content, &format!("\"{}\"", Digest::of(&content))),
-                    Err(_) => (404, Vec::new(), Vec::new()),
-                };
-                (web::serve(serve), None)
-            }
-        };
-        let (proxy, contents) = (Proxy::start(&upstream), contents(&world, &built));
-        let store = if kind == Kind::S3 { "s3://pannier/releases" } else { "" };
-        let artifact = built.join("artifact.tar.zst");
-        Self { world, proxy, store, contents, artifact, _server: server }
-    }
-
-    /// Fetches v1 into a node of this name; ends in time.
-    fn fetch(&self, node: &str) -> Output {
-        self.fetch_with(node, NETWORK)
-    }
-
-    fn fetch_with(&self, node: &str, network: &str) -> Output {
-        let store = if self.store.is_empty() { self.proxy.url() } else { self.store.to_owned() };
-        self.world.configure_store(&store, network);
-        let file = self.world.path("activator.toml");
-        let root = self.world.path(node);
-        let text = std::fs::read_to_string(&file).unwrap();
-        std::fs::write(&file, text.replace(self.world.root().to_str().unwrap(), root.to_str().unwrap())).unwrap();
-        let mut command = self.world.activator(&["--quiet", "fetch", "polls", "v1"]);
-        let begun = Instant::now();
-        let output = command.envs(s3(&self.proxy.url())).output().unwrap();
-        assert!(begun.elapsed() < DEADLINE, "it took {:?}: {}", begun.elapsed(), said(&output));
-        output
-    }
-
-    fn tree(&self, node: &str) -> PathBuf {
-        self.world.path(node).join("releases/v1")
-    }
-
-    /// A byte in the middle of each part of the artifact, and where the part lies.
-    fn parts(&self) -> Vec<(&'static str, Range<u64>)> {
-        let end = std::fs::metadata(&self.artifact).unwrap().len();
-        let tables = self.contents.outline().tables_range();
-        vec![
-            ("tail", tables.end..end),
-            ("tables", self.contents.outline().table_range(0)),
-            (
-                "frames",
-                self.contents
-                    .frames()
-                    .iter()
-                    .max_by_key(|frame| frame.range.end - frame.range.start)
-                    .unwrap()
-                    .range
-                    .clone(),
-            ),
-        ]
-    }
-}
-
-/// What the small client needs to know of an S3 server.
-fn s3(url: &str) -> Vec<(&'static str, String)> {
-    let known = [("AWS_ACCESS_KEY_ID", "test"), ("AWS_SECRET_ACCESS_KEY", "testtest"), ("AWS_REGION", "us-east-1")];
-    let known = known.map(|(name, value)| (name, value.to_owned()));
-    known.into_iter().chain([("AWS_ENDPOINT_URL", url.to_owned())]).collect()
-}
-
-fn contents(world: &World, built: &Path) -> Contents {
-    let artifact = &world.statement(built).artifact;
-    let bytes = std::fs::read(built.join("artifact.tar.zst")).unwrap();
-    let part = |range: Range<u64>| &bytes[range.start as usize..range.end as usize];
-    let outline = Outline::open(artifact, part(tail_range(artifact).unwrap())).unwrap();
-    let tables = outline.tables(part(outline.tables_range())).unwrap();
-    outline.contents(tables).unwrap()
-}
+use pannier_tests::proxy::{Fault, Seen};
+use pannier_tests::scene::{Kind, NETWORK, Scene, large};
+use pannier_tests::{listing, said};
 
 /// Puts the fault under the first answers that have this byte.
 fn first(times: usize, byte: u64, fault: Fault) -> impl Fn(&Seen) -> Fault + Send + Sync + 'static {
@@ -175,7 +51,7 @@ fn middle(range: &Range<u64>) -> u64 {
 
 /// A fault that passes, under each part in turn.
 fn a_passing_fault(kind: Kind) {
-    let scene = Scene::new(kind);
+    let scene = Scene::new(kind, large);
     let output = scene.fetch("clean");
     assert!(output.status.success(), "{}", said(&output));
     let (clean, sent) = (listing(&scene.tree("clean")), scene.proxy.sent());
@@ -213,7 +89,7 @@ fn a_fault_that_passes_costs_s3_at_most_one_frame() {
 /// The cause that a web server's node names for faults that stay, under the first range, without what differs from run to
 /// run.
 fn lasting(faults: &[Fault]) -> String {
-    let scene = Scene::new(Kind::Web);
+    let scene = Scene::new(Kind::Web, large);
     assert!(scene.fetch("clean").status.success());
     let first = scene.proxy.ranges().into_iter().find(|range| range.start == 0).unwrap().end;
     let mut told = Vec::new();
@@ -268,7 +144,7 @@ fn a_busy_store_is_asked_again_when_it_wants_to_be() {
 
 #[test]
 fn damage_that_stays_is_named_by_its_part() {
-    let scene = Scene::new(Kind::Web);
+    let scene = Scene::new(Kind::Web, large);
     for (_, range) in scene.parts() {
         let byte = middle(&range);
         scene.proxy.inject(first(usize::MAX, byte, Fault::Flip(byte)));
@@ -284,7 +160,7 @@ fn damage_that_stays_is_named_by_its_part() {
 
 #[test]
 fn a_line_that_spoils_everything_is_not_given_a_second_try_for_each_frame() {
-    let scene = Scene::new(Kind::Web);
+    let scene = Scene::new(Kind::Web, large);
     let frames = scene.contents.frames().to_vec();
     let artifact = scene.contents.outline().tables_range().start;
     scene.proxy.inject(move |seen| match seen.range.as_ref().filter(|range| range.start < artifact) {
@@ -298,7 +174,7 @@ fn a_line_that_spoils_everything_is_not_given_a_second_try_for_each_frame() {
 
 #[test]
 fn a_first_byte_that_does_not_come_is_asked_for_again_meanwhile() {
-    let scene = Scene::new(Kind::Web);
+    let scene = Scene::new(Kind::Web, large);
     let byte = middle(&scene.parts()[2].1);
     // Longer than the program waits for an answer, and only the first time.
     scene.proxy.inject(first(1, byte, Fault::Latency(Duration::from_secs(30))));

@@ -8,7 +8,7 @@ use pannier_shared::archive::toc::{FileRow, Table};
 use pannier_shared::digest::Digest;
 use pannier_shared::event::{Event, Sink};
 
-use super::kept::Kept;
+use super::kept::{Kept, Kind};
 
 /// Where one file's content comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,6 +65,7 @@ fn search(contents: &Contents, kept: &[Kept], sink: &dyn Sink) -> Found {
                 Some(table) => Cow::Borrowed(*table),
                 None => match from.table(group) {
                     Ok(table) => Cow::Owned(table),
+                    Err(_) if from.kind == Kind::Leftover => continue,
                     Err(error) => {
                         let text = format!(
                             "a table kept of `{}` does not hold, its files are not reused: {error}",
@@ -75,7 +76,7 @@ fn search(contents: &Contents, kept: &[Kept], sink: &dyn Sink) -> Found {
                     }
                 },
             };
-            for file in table.files.iter().filter(|file| wanted.contains(&file.sha256)) {
+            for file in table.files.iter().filter(|file| wanted.contains(&file.sha256) && from.may_have(file)) {
                 let key = (file.sha256, file.executable);
                 missing.remove(&key);
                 let path = file.path.as_str().into();

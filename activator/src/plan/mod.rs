@@ -23,7 +23,7 @@ mod kept;
 pub mod ranges;
 
 pub use choices::{Choice, Place};
-pub use kept::Kept;
+pub use kept::{Kept, Kind};
 use ranges::{Cost, Run, runs};
 
 /// What a fetch of one verified release will do on one node.

@@ -75,6 +75,13 @@ pub enum Error {
     Thread,
 }
 
+impl Error {
+    /// True when the store or the way to it is at fault, and not this machine: what was written so far is good.
+    pub fn is_of_the_store(&self) -> bool {
+        matches!(self, Self::Store { .. } | Self::Archive(_))
+    }
+}
+
 impl From<unpack::Error> for Error {
     fn from(error: unpack::Error) -> Self {
         match error {

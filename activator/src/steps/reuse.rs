@@ -24,7 +24,7 @@ use pannier_shared::sys::dir::Dir;
 use pannier_shared::sys::{clock, fs};
 
 use crate::ledger::{Hashed, Ledger};
-use crate::plan::{Choice, Place, Plan, Wanted};
+use crate::plan::{Choice, Kind, Place, Plan, Wanted};
 use crate::verify::Damage;
 
 mod hands;
@@ -114,7 +114,7 @@ fn tasks(plan: &Plan) -> Vec<Task<'_>> {
     let mut tasks = Vec::new();
     for (number, (row, choice)) in files {
         if let Choice::Here(place) = choice {
-            tasks.push(Task { number, row, place });
+            tasks.push(Task { number, row, place, kind: plan.kept()[place.release].kind });
         }
     }
     tasks.sort_by_key(|task| task.row.size <= LARGE);
@@ -134,10 +134,12 @@ struct Task<'a> {
     number: usize,
     row: &'a FileRow,
     place: &'a Place,
+    /// What the place is in.
+    kind: Kind,
 }
 
-/// A file that is not reused: its number, and what a person is told.
-type Damaged = (usize, String);
+/// A file that is not reused: its number, and what a person is told, if anything.
+type Damaged = (usize, Option<String>);
 
 /// What the threads share.
 struct Sharing<'a> {
@@ -241,9 +243,12 @@ impl<'a> Sharing<'a> {
         self.next.store(self.tasks.len(), Ordering::Relaxed);
     }
 
-    fn name(&self, task: &Task, damage: &Damage) -> String {
-        let version = &self.plan.kept()[task.place.release].version;
-        format!("`{}` of the release `{version}` is damaged on this node and not reused: {damage}", task.place.path)
+    /// What a person is told; nothing of what a fetch left, which may be half.
+    fn name(&self, task: &Task, damage: &Damage) -> Option<String> {
+        let (kept, path) = (&self.plan.kept()[task.place.release], &task.place.path);
+        let text =
+            format!("`{path}` of the release `{}` is damaged on this node and not reused: {damage}", kept.version);
+        (task.kind == Kind::Release).then_some(text)
     }
 }
 
@@ -253,10 +258,11 @@ fn taken<T>(all: Mutex<Vec<T>>) -> Vec<T> {
 
 /// Names the damaged ones, not thousands of times.
 fn report(damaged: &[Damaged], sink: &dyn Sink) {
-    for (_, text) in damaged.iter().take(NAMED) {
+    let named: Vec<&String> = damaged.iter().filter_map(|(_, text)| text.as_ref()).collect();
+    for text in named.iter().copied().take(NAMED) {
         sink.emit(Event::Warning { text: text.clone() });
     }
-    if let more @ 1.. = damaged.len().saturating_sub(NAMED) {
+    if let more @ 1.. = named.len().saturating_sub(NAMED) {
         let text = format!("{more} more files are damaged; `pannier-activator verify` names them all");
         sink.emit(Event::Warning { text });
     }

@@ -13,7 +13,7 @@ use pannier_shared::sys::process;
 
 use super::{LARGE, Method, Task};
 use crate::ledger::{Hashed, Ledger};
-use crate::plan::Place;
+use crate::plan::{Kind, Place};
 use crate::verify::Damage;
 
 /// Why a file was not shared.
@@ -102,7 +102,9 @@ impl Hands<'_> {
     fn recall(&mut self, task: &Task) -> Result<Option<Source>, NotShared> {
         let look = tree(&mut self.trees, task)?.look(&task.place.path).map_err(unopened)?;
         check(&look, task.row, task.place)?;
-        Ok(self.ledger.knows(&look, &task.row.sha256).map(|at| Source::Known(look, at)))
+        // What a fetch left was not made durable: however it looks, it is read.
+        let at = self.ledger.knows(&look, &task.row.sha256).filter(|_| task.kind == Kind::Release);
+        Ok(at.map(|at| Source::Known(look, at)))
     }
 
     fn open(&mut self, task: &Task) -> Result<(File, Look), NotShared> {
