@@ -7,7 +7,7 @@
 mod desk;
 mod site;
 
-use desk::{ALL, PYLOCK, PYPROJECT, REQUIREMENTS, listed, pipenv_site, poetry_site, uv_site};
+use desk::{ALL, Desk, PYLOCK, PYPROJECT, REQUIREMENTS, listed, pipenv_site, poetry_site, uv_site};
 
 #[test]
 fn requirements_with_hashes() {
@@ -75,4 +75,24 @@ fn a_source_archive_is_built_once() {
     desk.write("packages/inner/more.py", "");
     desk.build();
     assert!(desk.builds("inner") > folder, "the folder's content changed");
+}
+
+#[test]
+fn a_commit_is_built_once_and_a_branch_becomes_a_commit() {
+    let desk = Desk::new();
+    let (url, commit) = desk.repository();
+    let alpha = desk.fill("alpha==1.0 --hash=sha256:{alpha-1.0-py3-none-any.whl}\n");
+    let desk = desk.with("requirements.txt", &format!("{alpha}inner @ {url}@{commit}\n"));
+    assert_eq!(desk.build(), "alpha-1.0 inner-0.3");
+    let builds = desk.builds("inner");
+    assert!(
+        builds > 0 && desk.said().contains(&format!("`inner-0.3-py3-none-any.whl` was built from commit {commit}"))
+    );
+    assert_eq!(
+        (desk.build().as_str(), desk.builds("inner")),
+        ("alpha-1.0 inner-0.3", builds),
+        "the cache was not used"
+    );
+    let desk = desk.with("requirements.txt", &format!("alpha\ninner @ {url}@main\n"));
+    assert_eq!(desk.build(), "alpha-1.0 beta-1.5 inner-0.3");
 }

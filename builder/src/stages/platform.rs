@@ -71,6 +71,11 @@ impl Platform {
         !files.is_empty() && !self.tags.is_empty() && files.iter().all(useless)
     }
 
+    /// True when one of the files is a wheel that can be used here.
+    pub fn can_use_a_wheel_of(&self, files: &[String]) -> bool {
+        files.iter().any(|file| self.rank(file).is_some())
+    }
+
     /// The best of some files: the wheel that fits best, else a source archive.
     pub fn best<'a, T>(&self, files: &'a [T], name: impl Fn(&T) -> &str) -> Option<&'a T> {
         let wheels = files.iter().filter_map(|file| self.rank(name(file)).map(|rank| (rank, file)));
@@ -104,5 +109,7 @@ mod tests {
         assert!(platform().can_use_none_of(&foreign) && !platform().can_use_none_of(&[]));
         assert!(!Platform::default().can_use_none_of(&foreign));
         assert!(!platform().can_use_none_of(&[foreign[0].clone(), "a-1.tar.gz".to_owned()]));
+        assert!(!platform().can_use_a_wheel_of(&foreign));
+        assert!(platform().can_use_a_wheel_of(&["a-1-py3-none-any.whl".to_owned()]));
     }
 }

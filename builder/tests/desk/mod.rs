@@ -130,6 +130,24 @@ impl Desk {
         format!("{:#?}", self.sink.events())
     }
 
+    /// Makes a repository of the package in the project, outside of it; gives its address and its commit.
+    pub fn repository(&self) -> (String, String) {
+        let repository = self.root().join("repository");
+        std::fs::rename(self.project("packages/inner"), &repository).unwrap();
+        let git = |arguments: &[&str]| {
+            let mut git = Command::new("git");
+            git.env("GIT_CONFIG_GLOBAL", "/dev/null").env("GIT_CONFIG_SYSTEM", "/dev/null").current_dir(&repository);
+            let done =
+                git.args(["-c", "user.name=t", "-c", "user.email=t@example.org"]).args(arguments).output().unwrap();
+            assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+            String::from_utf8(done.stdout).unwrap().trim().to_owned()
+        };
+        git(&["init", "--quiet", "--initial-branch", "main"]);
+        git(&["add", "."]);
+        git(&["commit", "--quiet", "--message", "first"]);
+        (format!("git+file://{}", repository.display()), git(&["rev-parse", "HEAD"]))
+    }
+
     /// How often a source was built.
     pub fn builds(&self, name: &str) -> usize {
         let log = std::fs::read_to_string(self.dir.path().join("builds")).unwrap_or_default();

@@ -130,20 +130,30 @@ struct Tool {
     uv: Option<UvSettings>,
 }
 
-/// What uv is told about indexes beside the file that is read. uv.toml stands in the place of `[tool.uv]`.
+/// What uv is told about indexes, beside the file that is read or at the top of the project.
 pub fn of_uv(ask: &Ask<'_>) -> Result<Vec<String>, Error> {
-    let settings = match ask.text_beside("uv.toml")? {
-        Some(text) => Some(toml_of::<UvSettings>(&text, &ask.name_beside("uv.toml"))?),
-        None => match fs::if_there(fs::read_text(&ask.beside("pyproject.toml"), LIMIT))? {
-            Some(text) => {
-                let read: PyProject = toml_of(&text, &ask.name_beside("pyproject.toml"))?;
-                read.tool.and_then(|tool| tool.uv)
-            }
-            None => None,
-        },
+    let beside = ask.beside("");
+    for folder in [beside.as_path(), ask.project] {
+        if let Some(settings) = settings_in(folder, ask)? {
+            return Ok(settings.lines(folder, ask.tools));
+        }
+    }
+    Ok(Vec::new())
+}
+
+/// uv.toml stands in the place of `[tool.uv]`.
+fn settings_in(folder: &Path, ask: &Ask<'_>) -> Result<Option<UvSettings>, Error> {
+    let text = |name: &str| fs::if_there(fs::read_text(&folder.join(name), LIMIT));
+    let name = |name: &str| {
+        let path = folder.join(name);
+        path.strip_prefix(ask.project).unwrap_or(&path).display().to_string()
     };
-    let base = ask.beside("");
-    Ok(settings.map(|settings| settings.lines(&base, ask.tools)).unwrap_or_default())
+    if let Some(text) = text("uv.toml")? {
+        return toml_of(&text, &name("uv.toml")).map(Some);
+    }
+    let Some(text) = text("pyproject.toml")? else { return Ok(None) };
+    let read: PyProject = toml_of(&text, &name("pyproject.toml"))?;
+    Ok(read.tool.and_then(|tool| tool.uv))
 }
 
 impl UvSettings {

@@ -243,7 +243,7 @@ pub fn vendor(
     pins.iter().try_for_each(|pin| has_a_file(pin, python, platform))?;
     fs::create_dir_all(folders.wheels)?;
     let yard = Yard { tools, indexes: &required.indexes, work: folders.work, wheels: folders.wheels };
-    fill(&pins, &required.file, &yard, sink)?;
+    fill(&pins, &required.file, &yard, platform, sink)?;
     let wheels = measure(folders.wheels)?;
     let list = folders.work.join("wheels.txt");
     fs::write(&list, second_list(&wheels).as_bytes())?;
@@ -260,12 +260,13 @@ fn has_a_file(pin: &Pin, python: &Interpreter, platform: &Platform) -> Result<()
 }
 
 /// Puts a wheel of every pin into the folder: one built before, one fetched, or one built now.
-fn fill(pins: &[Pin], file: &str, yard: &Yard<'_>, sink: &dyn Sink) -> Result<(), Error> {
+fn fill(pins: &[Pin], file: &str, yard: &Yard<'_>, platform: &Platform, sink: &dyn Sink) -> Result<(), Error> {
     let mut wanted = Vec::new();
     for (at, pin) in pins.iter().enumerate() {
         match Build::of_pin(pin, yard.work)? {
             Some(build) => build_or_take(&build, pin, yard, sink)?,
-            None if take_built(pin, yard)? => {}
+            // What was built once, for whatever reason, does not stand in the place of a wheel that the lock names.
+            None if !platform.can_use_a_wheel_of(&pin.files) && take_built(pin, yard)? => {}
             None => wanted.push(at),
         }
     }
