@@ -22,6 +22,9 @@ fn requirements_without_hashes_are_resolved_with_what_they_say_about_indexes() {
     let desk = listed("requirements.txt", text);
     assert_eq!(desk.build(), ALL);
     assert!(desk.said().contains("`requirements.txt` has no hashes: resolved now"), "{}", desk.said());
+    let pinned = Desk::new().with("requirements.txt", &desk.resolved());
+    assert_eq!(pinned.build(), ALL, "{}", desk.resolved());
+    assert!(!pinned.said().contains("has no hashes"), "{}", pinned.said());
 }
 
 #[test]

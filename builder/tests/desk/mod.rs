@@ -109,6 +109,7 @@ impl Desk {
             let vendored = std::fs::read(work.join("tree/wheels").join(wheel)).unwrap();
             assert_eq!(Digest::of(&vendored).to_string(), self.sha256(wheel), "{wheel}");
         }
+        let _ = std::fs::rename(work.join("out/requirements.lock"), self.dir.path().join("requirements.lock"));
         std::fs::remove_dir_all(&work).unwrap();
         wheels.iter().map(|wheel| wheel.trim_end_matches("-py3-none-any.whl")).collect::<Vec<_>>().join(" ")
     }
@@ -124,6 +125,11 @@ impl Desk {
             key: SigningKey::generate("test").unwrap(),
             env: Ambient::of(self.variables().into_iter().map(|(name, value)| (name.into(), value.into()))),
         }
+    }
+
+    /// The lock that the last build without one made.
+    pub fn resolved(&self) -> String {
+        std::fs::read_to_string(self.dir.path().join("requirements.lock")).unwrap()
     }
 
     pub fn said(&self) -> String {

@@ -45,6 +45,8 @@ pub struct List {
     pub constraints: Vec<Requirement>,
     /// Lines that name indexes and folders of links, with where they stood.
     pub(super) indexes: Vec<(String, String)>,
+    /// Options that have no meaning here, with where they stood.
+    pub(super) passed_over: Vec<String>,
 }
 
 /// Reads a list: locked when every requirement has its hashes.
@@ -56,9 +58,10 @@ pub(super) fn read(ask: &Ask<'_>) -> Result<Required, Error> {
     for (at, line) in &all.indexes {
         indexes.push(index::with_variables(line, at, ask.tools)?);
     }
+    let notes = all.passed_over.iter().map(|line| format!("not followed: {line}")).collect();
     let wanted =
         if all.is_locked() { Wanted::Pinned(all.pins(ask.project, &ask.scene(&[]))?) } else { Wanted::Open(all) };
-    Ok(Required { file: ask.file.to_owned(), wanted, indexes, notes: Vec::new() })
+    Ok(Required { file: ask.file.to_owned(), wanted, indexes, notes })
 }
 
 /// What the lines of a file are.
@@ -103,7 +106,7 @@ impl List {
                 Line::Constraint(other) => self.include(other, path, &at, depth, Role::Constraints)?,
                 Line::Index => self.indexes.push((at, index::line(&line, path))),
                 Line::Editable => return Err(refused(&at, &line, Why::Editable)),
-                Line::Option => {}
+                Line::Option => self.passed_over.push(format!("{at}: {line}")),
                 Line::Requirement => match to {
                     Role::Requirements => self.add(&line, at)?,
                     Role::Constraints => self.constraints.push(requirement(&line, at)?),

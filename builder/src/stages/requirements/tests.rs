@@ -86,12 +86,13 @@ fn what_is_printed_reads_back() {
 }
 
 #[test]
-fn index_options_are_kept_and_others_ignored() {
+fn index_options_are_kept_and_others_passed_over() {
     let text = "-i https://index.example/simple\n--extra-index-url=https://x.example\n--pre\n--no-binary :all:\na==1\n";
     let read = List::of_text(text, "r.txt").unwrap();
     assert_eq!(texts(&read.list), ["a==1"]);
     let lines: Vec<&str> = read.indexes.iter().map(|(_, line)| line.as_str()).collect();
     assert_eq!(lines, ["--index-url https://index.example/simple", "--extra-index-url https://x.example"]);
+    assert_eq!(read.passed_over, ["r.txt:3: --pre", "r.txt:4: --no-binary :all:"]);
 }
 
 #[test]
