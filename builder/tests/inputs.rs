@@ -7,6 +7,7 @@
 mod desk;
 mod site;
 
+use desk::index;
 use desk::{ALL, Desk, PYLOCK, PYPROJECT, REQUIREMENTS, listed, pipenv_site, poetry_site, uv_site};
 
 #[test]
@@ -98,4 +99,39 @@ fn a_commit_is_built_once_and_a_branch_becomes_a_commit() {
     );
     let desk = desk.with("requirements.txt", &format!("alpha\ninner @ {url}@main\n"));
     assert_eq!(desk.build(), "alpha-1.0 beta-1.5 inner-0.3");
+}
+
+/// A project that takes its packages from a private index alone.
+fn private(desk: Desk) -> Desk {
+    let desk = desk.variable("PIP_FIND_LINKS", "/nowhere").variable("PIP_NO_INDEX", "0");
+    desk.variable("INDEX_PASSWORD", "secret")
+}
+
+#[test]
+fn a_private_index_of_a_requirements_file_with_its_password_in_a_variable() {
+    let desk = private(Desk::new());
+    let address = index::serve(desk.links());
+    let line = format!("--index-url http://me:${{INDEX_PASSWORD}}@{address}/simple/\n");
+    let beta = desk.fill("beta==1.5 --hash=sha256:{beta-1.5-py3-none-any.whl}\n");
+    let desk = desk.with("requirements.txt", &(line.clone() + &beta));
+    assert_eq!(desk.build(), "beta-1.5");
+    let desk = desk.with("requirements.txt", &(line + "beta\n"));
+    assert_eq!(desk.build(), "beta-1.5");
+    assert!(!desk.resolved().contains("secret") && !desk.said().contains("secret"));
+}
+
+#[test]
+fn a_private_source_of_poetry_with_its_login_in_variables() {
+    let desk = private(Desk::new());
+    let address = index::serve(desk.links());
+    let desk = desk.variable("POETRY_HTTP_BASIC_OUR_OWN_USERNAME", "me");
+    let desk = desk.variable("POETRY_HTTP_BASIC_OUR_OWN_PASSWORD", "secret");
+    let source =
+        format!("[package.source]\ntype = \"legacy\"\nurl = \"http://{address}/simple\"\nreference = \"our-own\"\n");
+    let text = desk::POETRY.replace("\n[[package]]", &format!("\n{source}\n[[package]]")).replacen(&source, "", 1);
+    let text = text.replace(&format!("{source}\n[[package]]\nname = \"opt\""), "[[package]]\nname = \"opt\"");
+    let text = text.replace("[extras]", &format!("{source}\n[extras]"));
+    let lock = desk.fill(&text);
+    let desk = desk.with("pyproject.toml", desk::POETRY_PROJECT).with("poetry.lock", &lock);
+    assert_eq!(desk.build(), ALL);
 }

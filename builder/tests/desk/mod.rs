@@ -14,6 +14,7 @@ use pannier_shared::steps;
 
 use crate::site;
 
+pub mod index;
 mod texts;
 
 pub use texts::*;
@@ -22,13 +23,15 @@ pub use texts::*;
 pub struct Desk {
     dir: tempfile::TempDir,
     sink: Arc<Recorder>,
+    variables: Vec<(String, String)>,
 }
 
 impl Desk {
     pub fn new() -> Self {
         // Fetches uv, if no test did before.
         site::environment();
-        let desk = Self { dir: tempfile::tempdir().unwrap(), sink: Arc::new(Recorder::default()) };
+        let desk =
+            Self { dir: tempfile::tempdir().unwrap(), sink: Arc::new(Recorder::default()), variables: Vec::new() };
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/desk/packages.py");
         let made = Command::new("python3").arg(script).arg(desk.dir.path()).status().unwrap();
         assert!(made.success());
@@ -41,6 +44,12 @@ impl Desk {
 
     pub fn with(self, path: &str, text: &str) -> Self {
         self.write(path, text);
+        self
+    }
+
+    /// Sets a variable of the caller's environment.
+    pub fn variable(mut self, name: &str, value: &str) -> Self {
+        self.variables.push((name.to_owned(), value.to_owned()));
         self
     }
 
@@ -89,7 +98,7 @@ impl Desk {
             ("CC".to_owned(), "/nowhere/cc".to_owned()),
             ("CFLAGS".to_owned(), text(self.dir.path().join("builds"))),
         ];
-        kept.chain(own).collect()
+        kept.chain(own).chain(self.variables.clone()).collect()
     }
 
     /// Builds as far as the environment; gives the wheels, and what was installed of them.
