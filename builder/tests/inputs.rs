@@ -8,7 +8,9 @@ mod desk;
 mod site;
 
 use desk::index;
-use desk::{ALL, Desk, PYLOCK, PYPROJECT, REQUIREMENTS, listed, pipenv_site, poetry_site, uv_site};
+use desk::{
+    ALL, Desk, POETRY, POETRY_PROJECT, PYLOCK, PYPROJECT, REQUIREMENTS, listed, pipenv_site, poetry_site, uv_site,
+};
 
 #[test]
 fn requirements_with_hashes() {
@@ -128,10 +130,12 @@ fn a_private_source_of_poetry_with_its_login_in_variables() {
     let desk = desk.variable("POETRY_HTTP_BASIC_OUR_OWN_PASSWORD", "secret");
     let source =
         format!("[package.source]\ntype = \"legacy\"\nurl = \"http://{address}/simple\"\nreference = \"our-own\"\n");
-    let text = desk::POETRY.replace("\n[[package]]", &format!("\n{source}\n[[package]]")).replacen(&source, "", 1);
-    let text = text.replace(&format!("{source}\n[[package]]\nname = \"opt\""), "[[package]]\nname = \"opt\"");
-    let text = text.replace("[extras]", &format!("{source}\n[extras]"));
+    let with_source = |line: &str| {
+        let more = if line.starts_with("files = [{") { source.as_str() } else { "" };
+        format!("{line}\n{more}")
+    };
+    let text: String = POETRY.lines().map(with_source).collect();
     let lock = desk.fill(&text);
-    let desk = desk.with("pyproject.toml", desk::POETRY_PROJECT).with("poetry.lock", &lock);
+    let desk = desk.with("pyproject.toml", POETRY_PROJECT).with("poetry.lock", &lock);
     assert_eq!(desk.build(), ALL);
 }
