@@ -1,18 +1,17 @@
 //! Brings a release to the node: from a name to a complete, verified tree under `releases/`, which nothing uses yet.
 //!
-//! Two tables. [`find`] decides and moves nothing: what was asked for, and whether it can run here. [`bring`] acts, and
-//! each row says what takes it back. What the node has already is not fetched (see `plan` and `steps::reuse`). Until `commit` renames it, all there is of a release lies in one folder below
-//! `.pannier/staging`, which `stage` makes and its undo removes, or keeps for the next fetch where it is of use to that
-//! (see `leftover`); after it, the release is whole and durable: every
-//! byte was synced before the rename (one `syncfs`, measured at 0.2 s where an fsync per file takes a minute). The
-//! release's records are renamed before its tree, so that a tree without its proof cannot be.
+//! Two tables. [`find::find`] decides and moves nothing: what was asked for, and whether it can run here. [`bring`] acts,
+//! and each row says what takes it back. What the node has already is not fetched (see `plan` and `steps::reuse`). Until
+//! `commit` renames it, all there is of a release lies in one folder below `.pannier/staging`, which `stage` makes and its
+//! undo removes, or keeps for the next fetch where it is of use to that (see `leftover`); after it, the release is whole
+//! and durable: every byte was synced before the rename (one `syncfs`, measured at 0.2 s where an fsync per file takes a
+//! minute). The release's records are renamed before its tree, so that a tree without its proof cannot be.
 
 use std::path::PathBuf;
 
 use pannier_shared::archive::COMPLETE;
 use pannier_shared::event::{Event, Sink};
 use pannier_shared::id::{AppName, Version};
-use pannier_shared::published::Published;
 use pannier_shared::report::human;
 use pannier_shared::signature::{Trust, Verified};
 use pannier_shared::statement::Statement;
@@ -22,37 +21,22 @@ use pannier_shared::sys::dir::Dir;
 use pannier_shared::sys::{clock, fs};
 use tokio::runtime::Runtime;
 
-use crate::admit::{self, admit};
+use crate::admit;
 use crate::journal::{Ongoing, Operation, Outcome};
 use crate::ledger::{Ledger, Rehash};
 use crate::leftover;
 use crate::node::Node;
 use crate::plan::{Kept, Kind, Plan};
 use crate::record;
-use crate::resolve::{self, AnotherHere, What, already_here, resolve};
+use crate::resolve::{self, AnotherHere, What, already_here};
 use crate::state::{Release, State};
 use crate::steps::fetch::{self as transfer_step, Transferred};
 use crate::steps::reuse::{self as reuse_step, Method, Reused};
 use crate::steps::room::{self as room_step, NoRoom};
 
-/// The steps that decide.
-fn find<'a>() -> [Step<Finding<'a>, Error>; 2] {
-    let nothing = Undo::Nothing;
-    [
-        Step {
-            name: "resolve",
-            does: "find the release",
-            run: find_statement,
-            undo: nothing("what was seen stays seen"),
-        },
-        Step {
-            name: "admit",
-            does: "see whether it can run here",
-            run: find_interpreter,
-            undo: nothing("it only looks"),
-        },
-    ]
-}
+mod find;
+
+use find::{Finding, find};
 
 /// The steps that act.
 fn bring<'a>() -> [Step<Bringing<'a>, Error>; 9] {
@@ -180,35 +164,6 @@ pub fn fetch(node: &mut Node, what: &What, origin: Origin, sink: &dyn Sink) -> R
         Ok(()) => Ok(fetched),
         Err(steps::Failure { error, left, .. }) => Err(failed(error, left)),
     }
-}
-
-/// What is being decided.
-struct Finding<'a> {
-    node: &'a mut Node,
-    what: &'a What,
-    origin: Origin<'a>,
-    sink: &'a dyn Sink,
-    statement: Option<Verified<Statement>>,
-    python: Option<PathBuf>,
-}
-
-fn find_statement(run: &mut Finding) -> Result<Done, Error> {
-    let Origin { store, trust, runtime } = run.origin;
-    let published = Published { store, trust, now: clock::now() };
-    let statement = resolve(run.node, &published, run.what, runtime, run.sink)?;
-    let (version, signer) = (&statement.release.version, statement.signer());
-    let said = format!("`{version}`, signed by {signer}, in {}", store.location());
-    run.statement = Some(statement);
-    Ok(Done::said(said))
-}
-
-fn find_interpreter(run: &mut Finding) -> Result<Done, Error> {
-    let Some(statement) = &run.statement else { return Ok(Done::default()) };
-    run.python = admit(&statement.release, run.node.config.python.as_deref())?;
-    Ok(Done::said(match &run.python {
-        Some(python) => format!("with the node's {}", python.display()),
-        None => "with its own interpreter".to_owned(),
-    }))
 }
 
 /// One release on its way.

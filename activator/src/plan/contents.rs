@@ -4,8 +4,6 @@
 //! taken from the tables kept of any release on the node, and proven like any other. Only the others are fetched.
 
 use std::collections::HashMap;
-use std::panic::resume_unwind;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
@@ -13,6 +11,7 @@ use pannier_shared::archive::read::{self, Contents, Outline};
 use pannier_shared::archive::toc::Table;
 use pannier_shared::digest::Digest;
 use pannier_shared::statement::Artifact;
+use pannier_shared::sys::cores::on_all_cores;
 
 use super::kept::Kept;
 use super::ranges::{Cost, runs};
@@ -58,22 +57,6 @@ fn on_node(outline: &Outline, kept: &[Kept]) -> Vec<Option<Read>> {
         Some((outline.table(group, &bytes).ok()?, bytes.into()))
     };
     on_all_cores(outline.root().groups.len(), find)
-}
-
-/// Calls `work` for each number below `count`, on as many threads as there are cores.
-fn on_all_cores<T: Send>(count: usize, work: impl Fn(usize) -> T + Sync) -> Vec<T> {
-    let next = AtomicUsize::new(0);
-    let take = || Some(next.fetch_add(1, Ordering::Relaxed)).filter(|number| *number < count);
-    let some = || std::iter::from_fn(take).map(|number| (number, work(number))).collect::<Vec<_>>();
-    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(count);
-    let mut all = std::thread::scope(|scope| {
-        let others: Vec<_> = (1..threads).map(|_| scope.spawn(some)).collect();
-        let mut all = some();
-        all.extend(others.into_iter().flat_map(|thread| thread.join().unwrap_or_else(|why| resume_unwind(why))));
-        all
-    });
-    all.sort_unstable_by_key(|(number, _)| *number);
-    all.into_iter().map(|(_, done)| done).collect()
 }
 
 async fn fetch_missing(

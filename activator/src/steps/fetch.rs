@@ -25,7 +25,7 @@ use pannier_shared::signature::Verified;
 use pannier_shared::statement::Statement;
 use pannier_shared::store::{self, Store};
 use pannier_shared::sys::dir::Dir;
-use pannier_shared::sys::fs;
+use pannier_shared::sys::{cores, fs};
 use tokio::runtime::Runtime;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -234,7 +234,7 @@ impl Pass<'_> {
         let decoders = Decoders { unpacker, attempt, failed, error, damaged };
         let (send, incoming) = unbounded();
         let fetched = std::thread::scope(|scope| {
-            for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
+            for _ in 0..cores::count() {
                 let (incoming, decoders) = (incoming.clone(), &decoders);
                 scope.spawn(move || decoders.work(&incoming));
             }

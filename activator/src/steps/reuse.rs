@@ -20,6 +20,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use pannier_shared::archive::toc::FileRow;
 use pannier_shared::digest;
 use pannier_shared::event::{Amount, Event, Sink};
+use pannier_shared::sys::cores::{self, on_all_cores};
 use pannier_shared::sys::dir::Dir;
 use pannier_shared::sys::{clock, fs};
 
@@ -121,10 +122,20 @@ fn tasks(plan: &Plan) -> Vec<Task<'_>> {
     tasks
 }
 
-/// Makes all folders and all empty files.
+/// Makes all folders, one depth after the other, and then all empty files.
 fn make_folders(plan: &Plan, staging: &Dir) -> Result<(), fs::Error> {
+    let depth = |folder: &&str| folder.bytes().filter(|byte| *byte == b'/').count();
+    let mut folders: Vec<&str> = plan.contents().folders().collect();
+    folders.sort_by_key(depth);
+    for level in folders.chunk_by(|a, b| depth(a) == depth(b)) {
+        let neighbours: Vec<&[&str]> = level.chunks(NEIGHBOURS).collect();
+        let make = |some: usize| {
+            let mut cursor = staging.cursor();
+            neighbours[some].iter().try_for_each(|folder| cursor.create_dir(folder))
+        };
+        on_all_cores(neighbours.len(), make).into_iter().collect::<Result<(), _>>()?;
+    }
     let mut cursor = staging.cursor();
-    plan.contents().folders().try_for_each(|folder| cursor.create_dir(folder))?;
     let empty = plan.contents().files().zip(plan.choices()).filter(|(_, choice)| **choice == Choice::Empty);
     empty.map(|(row, _)| row).try_for_each(|row| cursor.create(&row.path, row.mode()).map(drop))
 }
@@ -166,9 +177,8 @@ struct Sharing<'a> {
 impl<'a> Sharing<'a> {
     /// Shares all there is. The folders are made here meanwhile: hashing needs none of them.
     fn on_all_cores(&self) -> Result<(), fs::Error> {
-        let threads = std::thread::available_parallelism().map_or(1, usize::from);
         std::thread::scope(|scope| {
-            for _ in 0..threads.min(self.tasks.len()) {
+            for _ in 0..cores::count().min(self.tasks.len()) {
                 scope.spawn(|| self.work());
             }
             let made = make_folders(self.plan, self.staging);

@@ -6,6 +6,7 @@
 #![allow(clippy::disallowed_methods, reason = "this is the door the other rooms must use")]
 
 pub mod clock;
+pub mod cores;
 pub mod dir;
 pub mod fs;
 pub mod lock;
