@@ -2,7 +2,8 @@
 """The bars of docs/performance.md beside the figures of one run of scripts/bench.
 
 usage: bench-report.py peers RUN OUT.json               the bars of RUN/peers.tsv, written to OUT.json
-       bench-report.py bars FOLDER [--check] [--json FILE] PART...      FOLDER/PART.json of each part, printed
+       bench-report.py bars FOLDER [--check] [--json FILE] PART...      FOLDER/PART.json of each part, printed,
+                                                        and as tables to FOLDER/figures.md
 
 RUN/peers.tsv has a row per file system, round, peer and case. Ratios are taken within a round, then the median: the
 machines are shared and drift. --check exits with 1 when a bar is missed; one whose peer was not run is said to be unknown
@@ -105,6 +106,41 @@ def verdict(found):
     return "holds" if found["figure"] <= found["at_most"] else "MISSED"
 
 
+def markdown(parts, escaped="\\|"):
+    """The tables of docs/performance.md."""
+    for part, figures in parts.items():
+        yield f"\n**{part}** (load {figures['load']:.1f})\n"
+        if part == "peers":
+            yield from peers_table(figures)
+        if "cells" in figures:
+            yield from network_table(figures["cells"])
+            continue
+        yield "| bar | figure | at most | |\n|---|---|---|---|"
+        for found in figures["bars"]:
+            number = lambda value: "-" if value is None else f"{value:.2f}{found['unit']}"
+            limit = "" if found["at_most"] is None else number(found["at_most"])
+            yield f"| {found['bar'].strip().replace('|', escaped)} | {number(found['figure'])} | {limit} | {found['verdict']} |"
+
+
+def peers_table(figures):
+    names = {"pannier": "pannier", "floor": "floor", "curl-zst3-pipe": "curl \\| zstd \\| tar", "rsync-cap": "rsync"}
+    yield "| case | | " + " | ".join(names.values()) + " |\n" + "|---" * (len(names) + 2) + "|"
+    for fs in ("ext4", "tmpfs"):
+        for case in CASES if fs == "ext4" else ("cold",):
+            for at, (label, key) in enumerate((("wall, s", "wall"), ("CPU, s", "cpu"), ("net, MB", "net"))):
+                found = [figures[fs].get(f"{case} {peer}") for peer in names]
+                shown = [f"{median(row[key] for row in rows):.2f}" if rows else "" for rows in found]
+                yield f"| {f'{case}, {fs}' if at == 0 else ''} | {label} | " + " | ".join(shown) + " |"
+    yield ""
+
+
+def network_table(cells):
+    yield "| Mbit/s | ms | whole | whole, level 9 | cold | app update | dependencies |\n|---|---|---|---|---|---|---|"
+    for cell in cells:
+        walls = " | ".join(f"{cell['wall'][name]:.2f}" for name in ("whole", "whole-9", "cold", "app update", "dependency update"))
+        yield f"| {cell['rate'] or 'unlimited'} ({cell['mbit']:.0f}) | {cell['delay']} ({cell['first_byte'] * 1000:.0f}) | {walls} |"
+
+
 def bars(folder, *rest):
     rest, kept = list(rest), None
     if "--json" in rest:
@@ -121,6 +157,8 @@ def bars(folder, *rest):
             shown = "-" if found["figure"] is None else f"{found['figure']:.2f}{found['unit']}"
             limit = "" if found["at_most"] is None else f"at most {found['at_most']:.2f}{found['unit']}"
             print(f"  {found['bar']:62} {shown:>10}  {limit:17} {found['verdict']}")
+    with open(os.path.join(folder, "figures.md"), "w") as out:
+        out.write("\n".join(markdown(parts)) + "\n")
     if kept:
         with open(kept, "w") as out:
             json.dump(parts, out, indent=1)
