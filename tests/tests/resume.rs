@@ -12,7 +12,7 @@ use pannier_tests::proxy::{Fault, Seen};
 use pannier_tests::scene::{Kind, NETWORK, Scene};
 use pannier_tests::{listing, noise, said};
 
-/// Unwanted frames up to this size come along when both their neighbours are wanted (`plan::ranges::Cost`).
+/// Unwanted frames up to this size come along when both their neighbours are wanted (`archive::ranges::Cost`).
 const GAP: u64 = 250_000;
 
 /// So many ranges that some have come and some have not wherever a fetch ends; one file lies in several frames.

@@ -1,10 +1,9 @@
 //! A plan in figures, for a person or a program to look at before anything is done.
 
-use std::collections::HashMap;
 use std::fmt;
 
+use pannier_shared::archive::compare::{Change, Comparison};
 use pannier_shared::archive::toc::Table;
-use pannier_shared::digest::Digest;
 use pannier_shared::event::Sink;
 use pannier_shared::id::{AppName, Version};
 use pannier_shared::published::Published;
@@ -135,32 +134,19 @@ impl Plan {
     }
 }
 
-/// What stands under a path: a file's content and mode, or a link's target.
-#[derive(PartialEq, Eq)]
-enum Entry {
-    File(Digest, bool),
-    Link(String),
-}
-
-fn entries(table: &Table) -> impl Iterator<Item = (&str, Entry)> {
-    let files = table.files.iter().map(|file| (file.path.as_str(), Entry::File(file.sha256, file.executable)));
-    files.chain(table.links.iter().map(|link| (link.path.as_str(), Entry::Link(link.target.clone()))))
-}
-
 fn changes(new: &[Table], old: &Kept) -> Result<Changes, Error> {
-    let mut left: HashMap<&str, Entry> = new.iter().flat_map(entries).collect();
+    let mut comparison = Comparison::with(new);
     let mut changes = Changes { from: old.version.clone(), kept: 0, changed: 0, added: 0, removed: 0 };
     for group in 0..old.groups().len() {
-        let table = old.table(group)?;
-        for (path, entry) in entries(&table) {
-            match left.remove(path) {
-                Some(now) if now == entry => changes.kept += 1,
-                Some(_) => changes.changed += 1,
-                None => changes.removed += 1,
+        for (_, change) in comparison.take(&old.table(group)?) {
+            match change {
+                Change::Kept => changes.kept += 1,
+                Change::Changed(_) => changes.changed += 1,
+                Change::Removed => changes.removed += 1,
             }
         }
     }
-    changes.added = left.len() as u64;
+    changes.added = comparison.added().count() as u64;
     Ok(changes)
 }
 

@@ -6,7 +6,7 @@
 //! only known when it is hashed again, so the frames are named last, by [`Plan::runs`], when it is known which files
 //! are [`Wanted`] from the store.
 
-use pannier_shared::archive::read::{Contents, Frame};
+use pannier_shared::archive::read::Contents;
 use pannier_shared::event::Sink;
 use pannier_shared::signature::Verified;
 use pannier_shared::statement::{Artifact, Description, Statement};
@@ -20,11 +20,11 @@ mod choices;
 mod contents;
 pub mod forecast;
 mod kept;
-pub mod ranges;
 
 pub use choices::{Choice, Place};
 pub use kept::{Kept, Kind};
-use ranges::{Cost, Run, runs};
+pub use pannier_shared::archive::ranges;
+use ranges::{Cost, Run};
 
 /// What a fetch of one verified release will do on one node.
 #[derive(Debug)]
@@ -136,14 +136,9 @@ impl Plan {
         Wanted(self.choices.iter().map(|choice| *choice == Choice::Store).collect())
     }
 
-    /// The requests that bring `wanted`: of all frames, those with a byte of a wanted file. When nothing at all was on
-    /// the node, every frame is taken, so that a first fetch checks the whole artifact.
+    /// The requests that bring `wanted`.
     pub fn runs(&self, wanted: &Wanted) -> Vec<Run> {
-        let contents = self.contents();
-        let cold = (0..self.choices.len()).all(|file| wanted.contains(file) || self.choices[file] == Choice::Empty);
-        let needed = |frame: &&Frame| cold || contents.files_in(frame).any(|file| wanted.contains(file));
-        let frames = contents.frames().iter().filter(needed);
-        runs(frames.map(|frame| (frame.number, frame.range.clone())), &self.cost)
+        ranges::frames(self.contents(), |file| wanted.contains(file), &self.cost)
     }
 
     /// What the disk must have free. A linked file needs nothing, a clone only its inode; every new one up to a block

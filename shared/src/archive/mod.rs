@@ -21,13 +21,16 @@
 //! release needs the root (a few KB) and the tables of the groups that changed.
 //!
 //! **Room by room:** [`policy`] what is allowed, [`toc`] the JSON, [`header`] tar headers, [`layout`] how a group's tar
-//! stream is cut into frames, [`frame`] one zstd frame, [`footer`] skippable frames, [`write`] packing, [`read`] the chain.
+//! stream is cut into frames, [`frame`] one zstd frame, [`footer`] skippable frames, [`write`] packing, [`read`] the chain,
+//! [`compare`] how two trees differ, [`ranges`] which bytes of one to ask for.
 
+pub mod compare;
 pub mod footer;
 pub mod frame;
 pub mod header;
 pub mod layout;
 pub mod policy;
+pub mod ranges;
 pub mod read;
 pub mod toc;
 pub mod write;

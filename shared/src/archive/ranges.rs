@@ -1,7 +1,11 @@
 //! Which bytes to ask for: wanted parts of an artifact put together to ranges.
+//!
+//! A node fetches by it, and the builder says by it what a node will fetch.
 
 use std::ops::Range;
 use std::time::Duration;
+
+use super::read::{Contents, Frame};
 
 /// What the way to the store costs, as far as it decides which requests are made. It is assumed, not measured: the
 /// figures are those of S3 from a node in the same region, and far from critical.
@@ -62,6 +66,15 @@ pub fn runs(wanted: impl IntoIterator<Item = (usize, Range<u64>)>, cost: &Cost) 
         }
     }
     runs
+}
+
+/// The requests that bring `wanted` files, by number: of all frames, those with a byte of one. When every file that has
+/// content is wanted, every frame is taken, so that a first fetch checks the whole artifact.
+pub fn frames(contents: &Contents, wanted: impl Fn(usize) -> bool, cost: &Cost) -> Vec<Run> {
+    let cold = contents.files().enumerate().all(|(number, file)| file.size == 0 || wanted(number));
+    let needed = |frame: &&Frame| cold || contents.files_in(frame).any(&wanted);
+    let frames = contents.frames().iter().filter(needed);
+    runs(frames.map(|frame| (frame.number, frame.range.clone())), cost)
 }
 
 #[cfg(test)]
