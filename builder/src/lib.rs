@@ -4,6 +4,7 @@
 
 pub mod build;
 pub mod environment;
+pub mod inside;
 pub mod keys;
 pub mod promote;
 pub mod publish;

@@ -90,6 +90,12 @@ impl World {
 
     /// Makes a release of the sample tree after `change` had its way with it; gives the folder a build makes.
     pub fn build_with(&self, version: &str, change: impl FnOnce(&Path)) -> PathBuf {
+        self.build_as(description(version), change)
+    }
+
+    /// The same, of a release that says `description` of itself.
+    pub fn build_as(&self, description: Description, change: impl FnOnce(&Path)) -> PathBuf {
+        let version = description.version.as_str();
         let tree = self.path(&format!("tree-{version}"));
         sample_tree(&tree, version);
         change(&tree);
@@ -98,7 +104,7 @@ impl World {
         let members = pack::members(&tree, group_of).unwrap();
         let options = Options { level: 3, workers: 2 };
         let artifact = pack::pack(members, options, &out.join(publish::ARTIFACT_FILE), &Silent).unwrap();
-        sign::write(description(version), artifact, &self.key, &out.join(publish::STATEMENT_FILE)).unwrap();
+        sign::write(description, artifact, &self.key, &out.join(publish::STATEMENT_FILE)).unwrap();
         out
     }
 
@@ -117,6 +123,15 @@ impl World {
     pub fn statement(&self, folder: &Path) -> Verified<Statement> {
         let bytes = std::fs::read(folder.join(publish::STATEMENT_FILE)).unwrap();
         verify(&bytes, &self.trust, clock::now()).unwrap()
+    }
+
+    /// The builder, ready to run with the world's store and trust file.
+    pub fn builder(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(program("pannier"));
+        command.env_clear().env("PATH", "/usr/bin:/bin").current_dir(self.folder.path()).arg("--quiet");
+        command.env("PANNIER_STORE", format!("file://{}", self.path("store").display())).env("PANNIER_TRUST", "trust");
+        command.args(arguments);
+        command
     }
 
     /// The activator, ready to run with the world's configuration.

@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use pannier_builder::keys::{KeyName, Role};
 use pannier_builder::promote::DAYS;
 use pannier_builder::settings::{self, Settings};
-use pannier_shared::id::{AppName, ChannelName, Version};
+use pannier_shared::id::{AppName, ChannelName, Target, Version};
 
 /// Packs a Django site once into a signed release, and publishes it for every node.
 ///
@@ -44,6 +44,10 @@ pub enum Command {
     Promote(Promote),
     /// List what is published of an app
     Releases(Releases),
+    /// Say what is inside a release: sizes, dependencies, where it came from
+    Show(Show),
+    /// Say how two releases differ, and what a node will fetch
+    Diff(Diff),
     /// Make and look at signing keys
     #[command(subcommand)]
     Keys(Keys),
@@ -163,6 +167,45 @@ pub struct Releases {
     pub app: AppName,
     #[command(flatten)]
     pub place: Place,
+}
+
+/// Which release is meant.
+#[derive(Debug, Args)]
+pub struct Chosen {
+    /// The app; `app` in pannier.toml
+    #[arg(long)]
+    pub app: Option<AppName>,
+    /// The kind of machine, such as x86_64-linux-gnu, where there are several
+    #[arg(long)]
+    pub target: Option<Target>,
+    #[command(flatten)]
+    pub place: Place,
+}
+
+/// `pannier show`.
+#[derive(Debug, Args)]
+pub struct Show {
+    /// A published version, or a folder that `pannier build` made
+    #[arg(value_name = "VERSION|FOLDER")]
+    pub release: String,
+    #[command(flatten)]
+    pub chosen: Chosen,
+}
+
+/// `pannier diff`.
+#[derive(Debug, Args)]
+pub struct Diff {
+    /// A published version, or a folder that `pannier build` made
+    #[arg(value_name = "VERSION|FOLDER")]
+    pub from: String,
+    /// The other one
+    #[arg(value_name = "VERSION|FOLDER")]
+    pub to: String,
+    /// Name the files that differ
+    #[arg(long)]
+    pub files: bool,
+    #[command(flatten)]
+    pub chosen: Chosen,
 }
 
 /// `pannier keys`.

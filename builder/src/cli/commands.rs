@@ -5,11 +5,15 @@ use std::sync::Arc;
 
 use pannier_builder::build::{self, Request};
 use pannier_builder::environment::Ambient;
+use pannier_builder::inside::Inside;
+use pannier_builder::inside::diff::{Detail, Difference};
+use pannier_builder::inside::show::Summary;
 use pannier_builder::promote::{self, Order};
 use pannier_builder::publish::{self, Publication, STATEMENT_FILE};
 use pannier_builder::store::open_store;
 use pannier_builder::{keys, releases, settings};
 use pannier_shared::event::Sink;
+use pannier_shared::id::Version;
 use pannier_shared::published::Published;
 use pannier_shared::signature::{SigningKey, Trust};
 use pannier_shared::store::location::Location;
@@ -17,7 +21,7 @@ use pannier_shared::store::{self, Store};
 use pannier_shared::sys::{clock, fs};
 use tokio::runtime::Runtime;
 
-use super::args::{Build, Command, Key, Keys, Place, Promote, Publish, Releases};
+use super::args::{Build, Chosen, Command, Diff, Key, Keys, Place, Promote, Publish, Releases, Show};
 use super::failure::Error;
 use super::output::Output;
 
@@ -35,6 +39,8 @@ impl Session {
             Command::Publish(typed) => self.publish(typed),
             Command::Promote(typed) => self.promote(typed),
             Command::Releases(typed) => self.releases(typed),
+            Command::Show(typed) => self.show(typed),
+            Command::Diff(typed) => self.diff(typed),
             Command::Keys(Keys::New { name, roles, dir }) => Ok(Output::new_key(keys::new(name, roles, dir)?)),
             Command::Keys(Keys::Show { file }) => Ok(Output::shown_key(keys::show(file)?)),
             Command::Version => Ok(Output::version()),
@@ -89,6 +95,24 @@ impl Session {
         Ok(Output::releases(typed.app.clone(), listing))
     }
 
+    fn show(&self, typed: &Show) -> Result<Output, Error> {
+        let runtime = runtime()?;
+        let eyes = self.eyes(&typed.chosen, &runtime)?;
+        Ok(Output::shown(Summary::of(eyes.look(&typed.release)?)))
+    }
+
+    fn diff(&self, typed: &Diff) -> Result<Output, Error> {
+        let runtime = runtime()?;
+        let eyes = self.eyes(&typed.chosen, &runtime)?;
+        let detail = if typed.files { Detail::Files } else { Detail::Counts };
+        let difference = Difference::of(&eyes.look(&typed.from)?, &eyes.look(&typed.to)?, detail)?;
+        Ok(Output::differing(difference))
+    }
+
+    fn eyes<'a>(&'a self, chosen: &'a Chosen, runtime: &'a Runtime) -> Result<Eyes<'a>, Error> {
+        Ok(Eyes { session: self, chosen, runtime, trust: Trust::load(&chosen.place.trust)? })
+    }
+
     fn key(&self, typed: &Key) -> Result<SigningKey, Error> {
         let passphrase = self.env.get("PANNIER_KEY_PASSPHRASE").map(|text| text.to_string_lossy());
         Ok(SigningKey::load(&typed.file, passphrase.as_deref())?)
@@ -112,6 +136,38 @@ impl Session {
     fn open(&self, location: &Location, runtime: &Runtime) -> Result<Box<dyn Store>, Error> {
         let variable = |name: &str| self.env.get(name).map(|value| value.to_string_lossy().into_owned());
         Ok(runtime.block_on(open_store(location, &variable))?)
+    }
+}
+
+/// What looks into releases: published ones, and those in folders.
+struct Eyes<'a> {
+    session: &'a Session,
+    chosen: &'a Chosen,
+    runtime: &'a Runtime,
+    trust: Trust,
+}
+
+impl Eyes<'_> {
+    /// A folder where there is one of that name or the text can be no version, else a published version.
+    fn look(&self, release: &str) -> Result<Inside, Error> {
+        let folder = Path::new(release);
+        let Ok(version) = release.parse() else { return self.look_into(folder) };
+        if fs::stat(folder).is_ok_and(|meta| meta.is_dir()) { self.look_into(folder) } else { self.find(&version) }
+    }
+
+    fn look_into(&self, folder: &Path) -> Result<Inside, Error> {
+        Ok(Inside::of_folder(folder, &self.trust, clock::now())?)
+    }
+
+    fn find(&self, version: &Version) -> Result<Inside, Error> {
+        let app = match &self.chosen.app {
+            Some(app) => app.clone(),
+            None => settings::load(Path::new("."))?.app.ok_or(Error::NoApp)?,
+        };
+        let store = self.session.store(&self.chosen.place, self.runtime)?;
+        let published = Published { store: store.as_ref(), trust: &self.trust, now: clock::now() };
+        let found = Inside::of_store(&published, &app, version, self.chosen.target.as_ref());
+        Ok(self.runtime.block_on(found)?)
     }
 }
 

@@ -7,7 +7,8 @@ use std::path::PathBuf;
 use pannier_builder::stages::{
     django, interpreter, pack, requirements, scratch, sign, source, static_files, tools, venv, wheels,
 };
-use pannier_builder::{build, promote, publish, settings};
+use pannier_builder::{build, inside, promote, publish, settings};
+use pannier_shared::archive::read;
 use pannier_shared::exit::Exit;
 use pannier_shared::report::Failure;
 use pannier_shared::signature::{KeyError, SignError, TrustError};
@@ -47,6 +48,10 @@ pub enum Error {
     #[error(transparent)]
     Published(#[from] Box<published::Error>),
     #[error(transparent)]
+    Inside(#[from] inside::Error),
+    #[error("the second of the two releases cannot be planned for")]
+    Archive(#[from] read::Error),
+    #[error(transparent)]
     Fs(#[from] fs::Error),
 }
 
@@ -77,6 +82,8 @@ impl Error {
             Self::Publish(error) => of_publish(error),
             Self::Promote(error) => of_promote(error),
             Self::Published(error) => Exit::from(error.as_ref()),
+            Self::Inside(error) => of_inside(error),
+            Self::Archive(_) => Exit::Verification,
         }
     }
 
@@ -100,6 +107,9 @@ impl Error {
             Self::Promote(promote::Error::Published(error)) => published_hint(error),
             Self::Promote(error) => error.hint(),
             Self::Published(error) => published_hint(error),
+            Self::Inside(inside::Error::Published(error)) => published_hint(error),
+            Self::Inside(error) => error.hint(),
+            Self::Archive(_) => None,
         }
     }
 }
@@ -237,6 +247,18 @@ fn of_publish(error: &publish::Error) -> Exit {
         publish::Error::Statement { .. } | publish::Error::Artifact { .. } => Exit::Verification,
         publish::Error::Store(error) => Exit::from(error),
         publish::Error::Different { .. } => Exit::Refused,
+    }
+}
+
+fn of_inside(error: &inside::Error) -> Exit {
+    match error {
+        inside::Error::Fs(error) if error.is_not_found() => Exit::NotFound,
+        inside::Error::Fs(_) => Exit::Machine,
+        inside::Error::NoRelease(_) => Exit::NotFound,
+        inside::Error::Store(error) => Exit::from(error),
+        inside::Error::Published(error) => Exit::from(error.as_ref()),
+        inside::Error::Statement { .. } | inside::Error::Archive { .. } => Exit::Verification,
+        inside::Error::ManyTargets { .. } => Exit::Usage,
     }
 }
 

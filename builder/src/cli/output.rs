@@ -4,6 +4,8 @@ use std::fmt::{self, Display};
 use std::path::PathBuf;
 
 use pannier_builder::build::Built;
+use pannier_builder::inside::diff::Difference;
+use pannier_builder::inside::show::Summary;
 use pannier_builder::keys::{NewKey, Shown};
 use pannier_builder::promote::Promoted;
 use pannier_builder::publish::Outcome;
@@ -57,6 +59,10 @@ pub enum Output {
     },
     /// Of `releases`.
     Releases { app: AppName, releases: Vec<ReleaseRow>, channels: Vec<ChannelRow> },
+    /// Of `show`.
+    Show(Box<Summary>),
+    /// Of `diff`.
+    Diff(Box<Difference>),
     /// Of `keys new`.
     KeysNew { private: PathBuf, public: PathBuf, fingerprint: String, trust_line: String },
     /// Of `keys show`.
@@ -128,6 +134,16 @@ impl Output {
         let releases = listing.releases.into_iter().flat_map(ReleaseRow::of).collect();
         let channels = listing.channels.into_iter().map(ChannelRow::of).collect();
         Self::Releases { app, releases, channels }
+    }
+
+    /// Of a release that was looked into.
+    pub fn shown(summary: Summary) -> Self {
+        Self::Show(Box::new(summary))
+    }
+
+    /// Of two releases that were compared.
+    pub fn differing(difference: Difference) -> Self {
+        Self::Diff(Box::new(difference))
     }
 
     /// Of a new key.
@@ -217,6 +233,8 @@ impl Display for Output {
                 releases.iter().try_for_each(|row| writeln!(f, "{row}"))?;
                 channels.iter().try_for_each(|row| writeln!(f, "{row}"))
             }
+            Self::Show(summary) => write!(f, "{summary}"),
+            Self::Diff(difference) => write!(f, "{difference}"),
             Self::KeysNew { trust_line, .. } => writeln!(f, "{trust_line}"),
             Self::KeysShow { fingerprint, key } => writeln!(f, "{fingerprint}\n{key}"),
             Self::Version { version } => writeln!(f, "pannier {version}"),

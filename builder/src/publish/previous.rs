@@ -22,7 +22,8 @@ use pannier_shared::signature::Verified;
 use pannier_shared::statement::Statement;
 use pannier_shared::store::upload::Shared;
 use pannier_shared::store::{self, Etag, Key, Store};
-use pannier_shared::sys::fs;
+
+use crate::inside;
 
 /// How many tables are read at a time.
 const AT_ONCE: usize = 8;
@@ -50,8 +51,8 @@ pub enum Error {
     Store(#[from] store::Error),
     /// The new artifact cannot be read.
     #[error(transparent)]
-    Fs(#[from] fs::Error),
-    /// One of the two is not what its statement says.
+    File(#[from] inside::Error),
+    /// The earlier one is not what its statement says.
     #[error(transparent)]
     Archive(#[from] read::Error),
 }
@@ -65,7 +66,7 @@ pub async fn find(published: &Published<'_>, new: &Statement, file: &Path) -> Re
     let etag = published.store.head(&source).await?.etag;
     let there = Artifact { store: published.store, key: &source, etag: &etag };
     let tail = there.read(tail_range(&old.artifact)?).await?;
-    let (theirs, (ours, tables)) = (Outline::open(&old.artifact, &tail)?, open_file(file, new)?);
+    let (theirs, (ours, tables)) = (Outline::open(&old.artifact, &tail)?, inside::open_file(file, new)?);
     let their_tables = there.tables(&theirs, &ours, &tables).await?;
     let shared = runs(&frames(&ours, &tables), &frames(&theirs, &their_tables));
     let shared = shared.into_iter().map(|run| Shared {
@@ -101,19 +102,6 @@ async fn choose(published: &Published<'_>, new: &Statement) -> Result<Option<Ver
         }
     }
     Ok(None)
-}
-
-/// Root and tables of the artifact on this machine.
-fn open_file(path: &Path, statement: &Statement) -> Result<(Outline, Vec<Table>)> {
-    let file = fs::open(path)?;
-    let read = |range: std::ops::Range<u64>| {
-        let mut bytes = Vec::new();
-        fs::read_range(&file, path, range.start, range.end - range.start, &mut bytes)?;
-        Ok::<_, fs::Error>(bytes)
-    };
-    let outline = Outline::open(&statement.artifact, &read(tail_range(&statement.artifact)?)?)?;
-    let tables = outline.tables(&read(outline.tables_range())?)?;
-    Ok((outline, tables))
 }
 
 /// An artifact in the store: one content of it.
