@@ -124,8 +124,11 @@ fn described(version: &str) -> Description {
         source: None,
         interpreter: Interpreter {
             origin: InterpreterOrigin::Bundled,
+            implementation: "cpython".to_owned(),
             python: "3.11".to_owned(),
+            version: "3.11.7".to_owned(),
             abi: "cpython-311-x86_64-linux-gnu".to_owned(),
+            cache_tag: "cpython-311".to_owned(),
             link: "venv/bin/python".to_owned(),
         },
         libc_floor: None,

@@ -1,7 +1,7 @@
 //! The node's own Python, for releases that bring none: found, asked what it is, and only taken when it is that exactly.
 //!
-//! A release's compiled modules fit one feature version and one extension ABI (`SOABI`); another interpreter would
-//! start and then fail at the first import. What the release's link leads to is the interpreter's own answer to where
+//! A release's compiled modules fit one feature version and one extension ABI (`SOABI`), and its byte code one cache tag;
+//! another interpreter would start and then fail at the first import. What the release's link leads to is the interpreter's own answer to where
 //! it is: a shim (pyenv, asdf) or a virtual environment's python only works from where it lies.
 
 use std::path::{Path, PathBuf};
@@ -9,14 +9,20 @@ use std::time::Duration;
 
 use pannier_shared::statement::Interpreter;
 use pannier_shared::sys::{fs, process};
+use serde::Deserialize;
 
 use crate::steps::restart::PATH;
 
-/// What the interpreter is asked: its feature version, its extension ABI, and where it really lies.
+/// What the interpreter is asked: which it is, and where it really lies.
 const QUESTION: &str = "\
 import json, sys, sysconfig
-where = getattr(sys, '_base_executable', None) or sys.executable
-print(json.dumps(['%d.%d' % sys.version_info[:2], sysconfig.get_config_var('SOABI') or '', where]))
+print(json.dumps({
+    'implementation': sys.implementation.name,
+    'python': '%d.%d' % sys.version_info[:2],
+    'abi': sysconfig.get_config_var('SOABI') or '',
+    'cache_tag': sys.implementation.cache_tag or '',
+    'where': getattr(sys, '_base_executable', None) or sys.executable,
+}))
 ";
 
 /// How long an answer may take: a cold disk needs seconds, a hanging shim must not hold a fetch.
@@ -53,9 +59,9 @@ pub enum Error {
     Another {
         /// The interpreter.
         path: PathBuf,
-        /// Version and ABI the release needs.
+        /// What the release needs.
         expected: String,
-        /// Version and ABI it has.
+        /// What it is.
         found: String,
     },
 }
@@ -86,26 +92,65 @@ pub fn find(wanted: &Interpreter, configured: Option<&Path>) -> Result<PathBuf, 
         Some(path) => path.to_owned(),
         None => look_for(&wanted.python).ok_or_else(|| Error::NotFound { wanted: wanted.python.clone() })?,
     };
-    let (python, abi, really) = ask(&path)?;
-    if (&python, &abi) == (&wanted.python, &wanted.abi) {
-        return Ok(really);
+    let answer = ask(&path)?;
+    let (expected, found) = (Kind::of(wanted), Kind::from(&answer));
+    if expected == found {
+        return Ok(answer.r#where);
     }
-    let named = |python: &str, abi: &str| format!("Python {python} ({abi})");
-    let (expected, found) = (named(&wanted.python, &wanted.abi), named(&python, &abi));
-    Err(Error::Another { path, expected, found })
+    Err(Error::Another { path, expected: expected.to_string(), found: found.to_string() })
+}
+
+/// What of an interpreter must be the same where a release is built and where it runs.
+#[derive(Debug, PartialEq, Eq)]
+struct Kind<'a> {
+    implementation: &'a str,
+    python: &'a str,
+    abi: &'a str,
+    cache_tag: &'a str,
+}
+
+impl<'a> Kind<'a> {
+    fn of(wanted: &'a Interpreter) -> Self {
+        let Interpreter { implementation, python, abi, cache_tag, .. } = wanted;
+        Self { implementation, python, abi, cache_tag }
+    }
+}
+
+impl<'a> From<&'a Answer> for Kind<'a> {
+    fn from(answer: &'a Answer) -> Self {
+        let Answer { implementation, python, abi, cache_tag, .. } = answer;
+        Self { implementation, python, abi, cache_tag }
+    }
+}
+
+impl std::fmt::Display for Kind<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { implementation, python, abi, cache_tag } = self;
+        write!(f, "{implementation} {python} (extensions {abi}, byte code {cache_tag})")
+    }
+}
+
+/// An interpreter's answer.
+#[derive(Deserialize)]
+struct Answer {
+    implementation: String,
+    python: String,
+    abi: String,
+    cache_tag: String,
+    r#where: PathBuf,
 }
 
 fn look_for(python: &str) -> Option<PathBuf> {
     PATH.split(':').map(|folder| Path::new(folder).join(format!("python{python}"))).find(|path| fs::exists(path))
 }
 
-fn ask(path: &Path) -> Result<(String, String, PathBuf), Error> {
+fn ask(path: &Path) -> Result<Answer, Error> {
     let mut command = process::program(path);
     command.args(["-I", "-c", QUESTION]).env("PATH", PATH);
     let answer = process::run(&mut command, PATIENCE);
     let answer = answer.map_err(|source| Error::Silent { path: path.to_owned(), source })?;
-    let parsed: Option<(String, String, PathBuf)> = serde_json::from_slice(&answer.stdout).ok();
-    parsed.filter(|(_, _, really)| really.is_absolute()).ok_or_else(|| Error::NotPython { path: path.to_owned() })
+    let parsed: Option<Answer> = serde_json::from_slice(&answer.stdout).ok();
+    parsed.filter(|answer| answer.r#where.is_absolute()).ok_or_else(|| Error::NotPython { path: path.to_owned() })
 }
 
 #[cfg(test)]
@@ -116,9 +161,25 @@ mod tests {
     use pannier_shared::statement::InterpreterOrigin;
     use std::os::unix::fs::PermissionsExt;
 
-    fn wanted(python: &str, abi: &str) -> Interpreter {
-        let link = "venv/bin/python".to_owned();
-        Interpreter { origin: InterpreterOrigin::System, python: python.to_owned(), abi: abi.to_owned(), link }
+    /// An interpreter of this version as a release names it.
+    fn wanted(python: &str) -> Interpreter {
+        let tag = format!("cpython-{}", python.replace('.', ""));
+        Interpreter {
+            origin: InterpreterOrigin::System,
+            implementation: "cpython".to_owned(),
+            python: python.to_owned(),
+            version: format!("{python}.7"),
+            abi: format!("{tag}-x86_64-linux-gnu"),
+            cache_tag: tag,
+            link: "venv/bin/python".to_owned(),
+        }
+    }
+
+    /// A script that answers as this interpreter.
+    fn answer(implementation: &str, python: &str, abi: &str, tag: &str) -> String {
+        format!(
+            r#"echo '{{"implementation": "{implementation}", "python": "{python}", "abi": "{abi}", "cache_tag": "{tag}", "where": "/usr/lib/real/python"}}'"#
+        )
     }
 
     /// An interpreter that answers this.
@@ -132,21 +193,31 @@ mod tests {
 
     fn refused(answer: &str) -> String {
         let (dir, path) = fake(answer);
-        let error = find(&wanted("3.11", "cpython-311-x86_64-linux-gnu"), Some(&path)).unwrap_err();
+        let error = find(&wanted("3.11"), Some(&path)).unwrap_err();
         error.to_string().replace(dir.path().to_str().unwrap(), "/opt")
     }
 
     #[test]
     fn the_right_one_says_where_it_really_lies() {
-        let (_dir, path) = fake(r#"echo '["3.11", "cpython-311-x86_64-linux-gnu", "/usr/lib/real/python3.11"]'"#);
-        let found = find(&wanted("3.11", "cpython-311-x86_64-linux-gnu"), Some(&path)).unwrap();
-        assert_eq!(found, Path::new("/usr/lib/real/python3.11"));
+        let (_dir, path) = fake(&answer("cpython", "3.11", "cpython-311-x86_64-linux-gnu", "cpython-311"));
+        assert_eq!(find(&wanted("3.11"), Some(&path)).unwrap(), Path::new("/usr/lib/real/python"));
     }
 
     #[test]
-    fn another_version_or_abi_is_refused() {
-        insta::assert_snapshot!(refused(r#"echo '["3.12", "cpython-312-x86_64-linux-gnu", "/opt/python"]'"#), @"the release needs Python 3.11 (cpython-311-x86_64-linux-gnu), but `/opt/python` is Python 3.12 (cpython-312-x86_64-linux-gnu)");
-        insta::assert_snapshot!(refused(r#"echo '["3.11", "cpython-311d-x86_64-linux-gnu", "/opt/python"]'"#), @"the release needs Python 3.11 (cpython-311-x86_64-linux-gnu), but `/opt/python` is Python 3.11 (cpython-311d-x86_64-linux-gnu)");
+    fn another_version_abi_byte_code_or_implementation_is_refused() {
+        let plain = "cpython-311-x86_64-linux-gnu";
+        insta::assert_snapshot!(refused(&answer("cpython", "3.12", "cpython-312-x86_64-linux-gnu", "cpython-312")), @"the release needs cpython 3.11 (extensions cpython-311-x86_64-linux-gnu, byte code cpython-311), but `/opt/python` is cpython 3.12 (extensions cpython-312-x86_64-linux-gnu, byte code cpython-312)");
+        insta::assert_snapshot!(refused(&answer("cpython", "3.11", "cpython-311d-x86_64-linux-gnu", "cpython-311")), @"the release needs cpython 3.11 (extensions cpython-311-x86_64-linux-gnu, byte code cpython-311), but `/opt/python` is cpython 3.11 (extensions cpython-311d-x86_64-linux-gnu, byte code cpython-311)");
+        insta::assert_snapshot!(refused(&answer("cpython", "3.11", plain, "own-311")), @"the release needs cpython 3.11 (extensions cpython-311-x86_64-linux-gnu, byte code cpython-311), but `/opt/python` is cpython 3.11 (extensions cpython-311-x86_64-linux-gnu, byte code own-311)");
+        insta::assert_snapshot!(refused(&answer("pypy", "3.11", plain, "pypy311")), @"the release needs cpython 3.11 (extensions cpython-311-x86_64-linux-gnu, byte code cpython-311), but `/opt/python` is pypy 3.11 (extensions cpython-311-x86_64-linux-gnu, byte code pypy311)");
+    }
+
+    #[test]
+    fn this_machines_own_answers() {
+        let python =
+            process::run(process::program("python3").envs(std::env::vars_os()).args(["-I", "-c", QUESTION]), PATIENCE);
+        let answer: Answer = serde_json::from_slice(&python.unwrap().stdout).unwrap();
+        assert!(answer.abi.starts_with(&answer.cache_tag) && answer.r#where.is_absolute());
     }
 
     #[test]
@@ -157,7 +228,7 @@ mod tests {
 
     #[test]
     fn one_that_is_nowhere_is_named() {
-        insta::assert_snapshot!(find(&wanted("3.99", "x"), None).unwrap_err(), @"the release runs with the node's own Python 3.99, and there is no `python3.99` in /usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
-        insta::assert_snapshot!(find(&wanted("../3", "x"), None).unwrap_err(), @"the release asks for Python `../3`, which is not a version such as 3.11");
+        insta::assert_snapshot!(find(&wanted("3.99"), None).unwrap_err(), @"the release runs with the node's own Python 3.99, and there is no `python3.99` in /usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+        insta::assert_snapshot!(find(&wanted("../3"), None).unwrap_err(), @"the release asks for Python `../3`, which is not a version such as 3.11");
     }
 }

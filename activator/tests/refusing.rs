@@ -174,7 +174,11 @@ fn the_nodes_interpreter_must_be_the_one_the_release_needs() {
     let world = serving();
     let python = world.path("python3.11");
     let answers = |abi: &str| {
-        let answer = format!("#!/bin/sh\necho '[\"3.11\", \"{abi}\", \"{}\"]'\n", python.display());
+        let answer = format!(
+            r#"{{"implementation": "cpython", "python": "3.11", "abi": "{abi}", "cache_tag": "cpython-311", "where": "{}"}}"#,
+            python.display()
+        );
+        let answer = format!("#!/bin/sh\necho '{answer}'\n");
         std::fs::write(&python, answer).unwrap();
         std::fs::set_permissions(&python, std::fs::Permissions::from_mode(0o755)).unwrap();
     };
@@ -185,7 +189,10 @@ fn the_nodes_interpreter_must_be_the_one_the_release_needs() {
     });
     answers("cpython-311-other");
     let said = refused(&world, "fetch polls v3", 5);
-    assert!(said.contains("but `DIR/python3.11` is Python 3.11 (cpython-311-other)"), "{said}");
+    assert!(
+        said.contains("but `DIR/python3.11` is cpython 3.11 (extensions cpython-311-other, byte code cpython-311)"),
+        "{said}"
+    );
     answers("cpython-311-x86_64-linux-gnu");
     world.ok("fetch polls v3");
     let link = world.root().join("releases/v3/app/python");

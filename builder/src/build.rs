@@ -408,8 +408,11 @@ fn description(build: &Build) -> Result<Description, Error> {
         source: build.staged.get()?.source.clone(),
         interpreter: DescribedInterpreter {
             origin: InterpreterOrigin::System,
+            implementation: interpreter::IMPLEMENTATION.to_owned(),
             python: python.python.clone(),
+            version: python.version.clone(),
             abi: python.abi.clone(),
+            cache_tag: python.cache_tag.clone(),
             link: "venv/bin/python".to_owned(),
         },
         libc_floor: wheels::libc_floor(wheels, python.glibc.as_deref()).map(|floor| floor.to_string()),

@@ -51,7 +51,8 @@ pub fn now() -> Timestamp {
 pub fn statement(version: &str, target: &str) -> Statement {
     let digest = Digest::of(version.as_bytes());
     let django = json!({"settings": "polls.settings", "folder": ".", "static_url": "/static/", "static_hashed": true});
-    let interpreter = json!({"origin": "bundled", "python": "3.11", "abi": "cpython-311-x86_64-linux-gnu", "link": "venv/bin/python"});
+    let interpreter = json!({"origin": "bundled", "implementation": "cpython", "python": "3.11", "version": "3.11.7",
+        "abi": "cpython-311-x86_64-linux-gnu", "cache_tag": "cpython-311", "link": "venv/bin/python"});
     let release = json!({"app": "polls", "version": version, "target": target, "interpreter": interpreter,
         "dependencies": [], "django": django, "built_by": "0.1.0"});
     let artifact = json!({"size": 100, "sha256": digest, "toc": {"offset": 10, "length": 20, "sha256": digest},

@@ -269,8 +269,11 @@ fn described(version: &str) -> Description {
         source: None,
         interpreter: Interpreter {
             origin: InterpreterOrigin::Bundled,
+            implementation: "cpython".into(),
             python: "3.11".into(),
+            version: "3.11.7".into(),
             abi: "cpython-311-x86_64-linux-gnu".into(),
+            cache_tag: "cpython-311".into(),
             link: "venv/bin/python".into(),
         },
         libc_floor: None,

@@ -11,6 +11,7 @@ print(json.dumps({
     "executable": base,
     "implementation": sys.implementation.name,
     "version": list(sys.version_info[:3]),
+    "cache_tag": sys.implementation.cache_tag or "",
     "abi": sysconfig.get_config_var("SOABI") or "",
     "platform": sys.platform,
     "machine": platform.machine(),

@@ -14,7 +14,7 @@ use crate::environment::Ambient;
 
 /// The feature versions a release can be built for. 3.10 and before give a wrong base prefix in a venv without `home`;
 /// a version after the last was not tried.
-const SUPPORTED: std::ops::RangeInclusive<u32> = 11..=14;
+pub const SUPPORTED: std::ops::RangeInclusive<u32> = 11..=14;
 
 /// An interpreter answers in well under a second; a cold shim on a slow disk takes longer.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -32,6 +32,8 @@ pub struct Interpreter {
     pub version: String,
     /// Its extension ABI, `SOABI`.
     pub abi: String,
+    /// What its byte code is called, "cpython-311".
+    pub cache_tag: String,
     /// The machine kind it runs on.
     pub target: Target,
     /// The glibc it was started with, "2.36"; `None` with another libc.
@@ -83,6 +85,9 @@ pub enum Error {
     },
 }
 
+/// The one implementation that releases are built for.
+pub const IMPLEMENTATION: &str = "cpython";
+
 impl Error {
     /// What to do about it, where that can be said.
     pub fn hint(&self) -> Option<String> {
@@ -99,6 +104,7 @@ struct Answer {
     implementation: String,
     version: [u32; 3],
     abi: String,
+    cache_tag: String,
     platform: String,
     machine: String,
     glibc: Option<String>,
@@ -125,7 +131,7 @@ fn command_of(wanted: &str) -> String {
 fn accept(name: String, answer: Answer) -> Result<Interpreter, Error> {
     let [major, minor, micro] = answer.version;
     let version = format!("{major}.{minor}.{micro}");
-    if answer.implementation != "cpython" || answer.platform != "linux" {
+    if answer.implementation != IMPLEMENTATION || answer.platform != "linux" {
         return Err(Error::Kind { name, found: format!("{} on {}", answer.implementation, answer.platform) });
     }
     if major != 3 || !SUPPORTED.contains(&minor) {
@@ -135,7 +141,8 @@ fn accept(name: String, answer: Answer) -> Result<Interpreter, Error> {
     let target = format!("{}-linux-{libc}", answer.machine).parse();
     let target = target.map_err(|source| Error::Machine { name, source })?;
     let python = format!("{major}.{minor}");
-    Ok(Interpreter { executable: answer.executable, python, version, abi: answer.abi, target, glibc: answer.glibc })
+    let Answer { executable, abi, cache_tag, glibc, .. } = answer;
+    Ok(Interpreter { executable, python, version, abi, cache_tag, target, glibc })
 }
 
 #[cfg(test)]
@@ -149,6 +156,7 @@ mod tests {
             implementation: implementation.to_owned(),
             version,
             abi: "cpython-311-x86_64-linux-gnu".to_owned(),
+            cache_tag: "cpython-311".to_owned(),
             platform: "linux".to_owned(),
             machine: "x86_64".to_owned(),
             glibc: Some("2.36".to_owned()),

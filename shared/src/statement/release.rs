@@ -81,10 +81,17 @@ pub struct Source {
 pub struct Interpreter {
     /// Bundled or the node's own.
     pub origin: InterpreterOrigin,
+    /// Which Python it is (`sys.implementation.name`), "cpython": must match exactly.
+    pub implementation: String,
     /// Its feature version, "3.11": must match exactly.
     pub python: String,
+    /// Its full version at the build, "3.11.7". A node's own may be another one of the same feature version.
+    pub version: String,
     /// Its extension ABI (`SOABI`), "cpython-311-x86_64-linux-gnu": must match exactly.
     pub abi: String,
+    /// What its byte code is called (`sys.implementation.cache_tag`), "cpython-311": must match exactly, or the release's
+    /// would not be used and could not be written anew.
+    pub cache_tag: String,
     /// The link in the tree that must lead to it, "venv/bin/python". With `origin: system` this one entry is not in the
     /// archive: the node makes it, an absolute link to its own interpreter.
     pub link: String,

@@ -48,6 +48,7 @@ fn open(project: &Path, folder: &str, configured: Option<&str>) -> Result<List, 
         python: "3.11".to_owned(),
         version: "3.11.7".to_owned(),
         abi: "cpython-311-x86_64-linux-gnu".to_owned(),
+        cache_tag: "cpython-311".to_owned(),
         target: "x86_64-linux-gnu".parse().unwrap(),
         glibc: None,
     };
