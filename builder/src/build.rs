@@ -4,7 +4,6 @@
 //! undo; the last step moves the result out of it. So a build that fails, or is killed, leaves nothing that looks like a
 //! release, and the next build removes what a killed one left.
 
-use std::any::type_name;
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -16,29 +15,36 @@ use pannier_shared::event::Sink;
 use pannier_shared::id::{AppName, Version};
 use pannier_shared::report::human;
 use pannier_shared::signature::SigningKey;
-use pannier_shared::statement::{
-    Artifact, Dependency, Description, Interpreter as DescribedInterpreter, InterpreterOrigin,
-};
+use pannier_shared::statement::{Artifact, Description};
 use pannier_shared::steps::{self, Done, NotUndone, Step, Undo};
 use pannier_shared::sys::fs;
 use pannier_shared::sys::lock::Lock;
 
+mod describe;
+mod error;
+mod slot;
+
+pub use error::Error;
+use slot::Slot;
+
 use crate::environment::Ambient;
 use crate::publish::{ARTIFACT_FILE, STATEMENT_FILE};
 use crate::settings::{Settings, StaticFiles};
+use crate::stages::bundle::Packed;
 use crate::stages::django::Project;
-use crate::stages::interpreter::Interpreter;
+use crate::stages::interpreter::{Choice as Chosen, Interpreter};
+use crate::stages::proof::Origin;
 use crate::stages::requirements::{Ask, Choice};
 use crate::stages::scratch::{Run, Scratch};
 use crate::stages::source::{Patterns, Staged};
 use crate::stages::tools::Tools;
-use crate::stages::venv::Venv;
-use crate::stages::wheels::{Folders, Vendored, Wheel};
+use crate::stages::venv::{Link, Venv};
+use crate::stages::wheels::{Folders, Vendored};
 use crate::stages::{
-    bytecode, django, interpreter, pack, platform, requirements, scratch, sign, source, static_files, tools, venv,
-    wheels,
+    bundle, bytecode, django, interpreter, pack, platform, proof, requirements, sign, source, static_files, tools,
+    venv, wheels,
 };
-use crate::tree::{Groups, Tree};
+use crate::tree::Tree;
 use crate::workshop;
 
 /// The steps, in order.
@@ -46,10 +52,12 @@ pub const TABLE: &[Step<Build, Error>] = &[
     Step { name: "prepare", does: "make a folder to build in", run: prepare, undo: Undo::By(clear) },
     Step { name: "source", does: "take the app's files", run: take_source, undo: IN_WORK },
     Step { name: "interpreter", does: "ask the interpreter what it is", run: find_interpreter, undo: IN_WORK },
+    Step { name: "bundle", does: "pack the interpreter", run: bundle_interpreter, undo: IN_WORK },
     Step { name: "tools", does: "find uv and pip", run: find_tools, undo: Undo::Nothing("the cache of tools is kept") },
     Step { name: "wheels", does: "fetch the dependencies as wheels", run: fetch_wheels, undo: IN_WORK },
     Step { name: "venv", does: "install the dependencies into an environment", run: make_venv, undo: IN_WORK },
     Step { name: "bytecode", does: "compile Python files", run: compile, undo: IN_WORK },
+    Step { name: "prove", does: "run the packed interpreter elsewhere", run: prove, undo: IN_WORK },
     Step { name: "django", does: "ask Django about the project", run: ask_django, undo: IN_WORK },
     Step { name: "static", does: "collect static files", run: collect_static, undo: IN_WORK },
     Step { name: "describe", does: "write down what is in the release", run: describe, undo: IN_WORK },
@@ -89,6 +97,9 @@ pub struct Build {
     held: Option<Lock>,
     staged: Slot<Staged>,
     python: Slot<Interpreter>,
+    /// What is to be packed of the interpreter; nothing where the node brings it, as of the next one.
+    bundle: Option<bundle::Plan>,
+    packed: Option<Packed>,
     tools: Slot<Tools>,
     vendored: Slot<Vendored>,
     venv: Slot<Venv>,
@@ -98,94 +109,6 @@ pub struct Build {
     artifact: Slot<Artifact>,
     signed: Slot<Digest>,
     delivered: Option<PathBuf>,
-}
-
-/// What one step hands to later ones.
-struct Slot<T>(Option<T>);
-
-impl<T> Slot<T> {
-    const EMPTY: Self = Self(None);
-
-    fn fill(&mut self, value: T) -> &T {
-        self.0.insert(value)
-    }
-
-    fn get(&self) -> Result<&T, Error> {
-        self.0.as_ref().ok_or(Error::TooEarly(type_name::<T>()))
-    }
-
-    fn take(self) -> Result<T, Error> {
-        self.0.ok_or(Error::TooEarly(type_name::<T>()))
-    }
-}
-
-/// A build that failed; which step it was, the runner of the table says.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The file system refused.
-    #[error(transparent)]
-    Fs(#[from] fs::Error),
-    /// The app's files.
-    #[error(transparent)]
-    Source(#[from] source::Error),
-    /// The interpreter.
-    #[error(transparent)]
-    Interpreter(#[from] interpreter::Error),
-    /// uv and pip.
-    #[error(transparent)]
-    Tools(#[from] tools::Error),
-    /// The dependencies.
-    #[error(transparent)]
-    Wheels(#[from] wheels::Error),
-    /// The environment.
-    #[error(transparent)]
-    Venv(#[from] venv::Error),
-    /// Byte code.
-    #[error(transparent)]
-    Bytecode(#[from] bytecode::Error),
-    /// The scratch copy.
-    #[error(transparent)]
-    Scratch(#[from] scratch::Error),
-    /// Django and the project's settings.
-    #[error(transparent)]
-    Django(#[from] django::Error),
-    /// Static files.
-    #[error(transparent)]
-    Static(#[from] static_files::Error),
-    /// The description cannot be written.
-    #[error("failed to write the release's description")]
-    Description(#[source] serde_json::Error),
-    /// The archive.
-    #[error(transparent)]
-    Pack(#[from] pack::Error),
-    /// The signature.
-    #[error(transparent)]
-    Sign(#[from] sign::Error),
-    /// A step ran before the one whose result it needs: a bug in the table.
-    #[error("the steps of the build are in a wrong order: there is no {0} yet")]
-    TooEarly(&'static str),
-}
-
-impl Error {
-    /// What to do about it, where that can be said.
-    pub fn hint(&self) -> Option<String> {
-        match self {
-            Self::Source(error) => error.hint(),
-            Self::Interpreter(error) => error.hint(),
-            Self::Tools(error) => error.hint(),
-            Self::Wheels(error) => error.hint(),
-            Self::Django(error) => error.hint(),
-            Self::Static(error) => error.hint(),
-            Self::Fs(_)
-            | Self::Venv(_)
-            | Self::Bytecode(_)
-            | Self::Scratch(_)
-            | Self::Description(_)
-            | Self::Pack(_)
-            | Self::Sign(_)
-            | Self::TooEarly(_) => None,
-        }
-    }
 }
 
 /// A release on disk, ready to be published.
@@ -238,6 +161,8 @@ impl Build {
             held: None,
             staged: Slot::EMPTY,
             python: Slot::EMPTY,
+            bundle: None,
+            packed: None,
             tools: Slot::EMPTY,
             vendored: Slot::EMPTY,
             venv: Slot::EMPTY,
@@ -313,9 +238,25 @@ fn take_source(build: &mut Build) -> Result<Done, Error> {
 }
 
 fn find_interpreter(build: &mut Build) -> Result<Done, Error> {
-    let wanted = build.request.settings.python.as_deref();
-    let python = build.python.fill(interpreter::find(wanted, &build.project, &build.request.env)?);
+    let env = &build.request.env;
+    let (plan, wanted) = match Chosen::of(build.request.settings.python.as_deref()) {
+        Chosen::System(wanted) => (None, wanted),
+        Chosen::Bundled(wanted) => {
+            let plan = bundle::plan(bundle::locate(wanted.as_deref(), &build.project, env)?)?;
+            let program = plan.prefix.root.join(plan.prefix.program());
+            (Some(plan), Some(program.to_string_lossy().into_owned()))
+        }
+    };
+    build.bundle = plan;
+    let python = build.python.fill(interpreter::find(wanted.as_deref(), &build.project, &build.request.env)?);
     Ok(Done::said(format!("Python {} at `{}`", python.version, python.executable.display())))
+}
+
+fn bundle_interpreter(build: &mut Build) -> Result<Done, Error> {
+    let Some(plan) = build.bundle.take() else { return Ok(Done::said("the node brings it")) };
+    let packed = bundle::bundle(plan, &build.tree_root(), build.sink.as_ref())?;
+    let packed = build.packed.insert(packed);
+    Ok(Done::said(format!("as `{}`", packed.program())).moved(packed.bytes, packed.files.len() as u64))
 }
 
 fn find_tools(build: &mut Build) -> Result<Done, Error> {
@@ -353,16 +294,28 @@ fn fetch_wheels(build: &mut Build) -> Result<Done, Error> {
 fn make_venv(build: &mut Build) -> Result<Done, Error> {
     let (tree, list) = (build.tree_root(), &build.vendored.get()?.list);
     let (python, tools) = (build.python.get()?, build.tools.get()?);
-    let venv = venv::make(&tree.join("venv"), &tree.join("wheels"), list, python, tools, build.sink.as_ref())?;
+    let link = build.packed.as_ref().map_or(Link::Node, |packed| Link::Inside(bundle::link(packed)));
+    let places = venv::Places { root: &tree.join("venv"), wheels: &tree.join("wheels"), list, link };
+    let venv = venv::make(places, python, tools, build.sink.as_ref())?;
     build.venv.fill(venv);
     Ok(Done::default())
 }
 
 fn compile(build: &mut Build) -> Result<Done, Error> {
     let venv = build.venv.get()?;
-    let folders = [format!("venv/{}", venv.site), "app".to_owned()];
+    let mut folders = vec![format!("venv/{}", venv.site), "app".to_owned()];
+    folders.extend(build.packed.as_ref().map(Packed::library));
     bytecode::compile(&build.tree_root(), &folders, venv, &build.request.env, build.sink.as_ref())?;
     Ok(Done::default())
+}
+
+fn prove(build: &mut Build) -> Result<Done, Error> {
+    let Some(packed) = &build.packed else { return Ok(Done::said("the node brings it")) };
+    let version = &build.python.get()?.version;
+    Ok(Done::said(match proof::prove(&build.tree_root(), &build.work, packed, version)? {
+        Origin::Hidden => "in two places, with its origin hidden",
+        Origin::Seen => "in two places; its origin cannot be hidden here, so what it loads was looked at",
+    }))
 }
 
 fn ask_django(build: &mut Build) -> Result<Done, Error> {
@@ -371,7 +324,9 @@ fn ask_django(build: &mut Build) -> Result<Done, Error> {
     let run = Run { manage: &staged.manage, settings: settings.settings.as_deref(), placeholders: &settings.build.env };
     let (app, root) = (build.tree_root().join("app"), build.work.join("scratch"));
     let scratch = Scratch::copy_of(&app, &root, build.venv.get()?, run)?;
-    let project = django::describe(&scratch, staged.folder(), build.sink.as_ref())?;
+    let project = django::describe(&scratch, staged.folder(), build.sink.as_ref());
+    let explained = |error: &django::Error| build.packed.as_ref()?.explain(&error.to_string());
+    let project = project.map_err(|error| explained(&error).map_or(Error::Django(error), Error::Bundle))?;
     build.scratch.fill(scratch);
     let project = build.django.fill(project);
     Ok(Done::said(format!("settings are `{}`", project.django.settings)))
@@ -387,9 +342,9 @@ fn collect_static(build: &mut Build) -> Result<Done, Error> {
 }
 
 fn describe(build: &mut Build) -> Result<Done, Error> {
-    let description = description(build)?;
+    let description = describe::description(build)?;
     let root = build.tree_root();
-    let groups = groups(build.venv.get()?, &build.vendored.get()?.wheels)?;
+    let groups = describe::groups(build.venv.get()?, &build.vendored.get()?.wheels)?;
     venv::seal(build.venv.get()?)?;
     let mut text = serde_json::to_vec_pretty(&description).map_err(Error::Description)?;
     text.push(b'\n');
@@ -397,51 +352,6 @@ fn describe(build: &mut Build) -> Result<Done, Error> {
     fs::write(&root.join(".pannier/release.json"), &text)?;
     build.tree.fill(Tree { root, description, groups });
     Ok(Done::default())
-}
-
-fn description(build: &Build) -> Result<Description, Error> {
-    let (python, wheels) = (build.python.get()?, &build.vendored.get()?.wheels);
-    Ok(Description {
-        app: build.request.app.clone(),
-        version: build.request.version.clone(),
-        target: python.target.clone(),
-        source: build.staged.get()?.source.clone(),
-        interpreter: DescribedInterpreter {
-            origin: InterpreterOrigin::System,
-            implementation: interpreter::IMPLEMENTATION.to_owned(),
-            python: python.python.clone(),
-            version: python.version.clone(),
-            abi: python.abi.clone(),
-            cache_tag: python.cache_tag.clone(),
-            link: "venv/bin/python".to_owned(),
-        },
-        libc_floor: wheels::libc_floor(wheels, python.glibc.as_deref()).map(|floor| floor.to_string()),
-        dependencies: wheels.iter().map(dependency).collect(),
-        django: build.django.get()?.django.clone(),
-        built_by: env!("CARGO_PKG_VERSION").to_owned(),
-    })
-}
-
-fn dependency(wheel: &Wheel) -> Dependency {
-    Dependency {
-        name: wheel.name.name.clone(),
-        version: wheel.name.version.clone(),
-        wheel: wheel.file.clone(),
-        sha256: wheel.sha256,
-    }
-}
-
-fn groups(venv: &Venv, wheels: &[Wheel]) -> Result<Groups, Error> {
-    let mut groups = Groups::default();
-    for wheel in wheels {
-        groups.own(format!("wheels/{}", wheel.file), &wheel.name.name);
-    }
-    for (name, files) in venv::distributions(venv)? {
-        for file in files {
-            groups.own(format!("venv/{file}"), &name);
-        }
-    }
-    Ok(groups)
 }
 
 fn pack_tree(build: &mut Build) -> Result<Done, Error> {

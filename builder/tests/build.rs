@@ -98,7 +98,8 @@ fn the_tree_holds_what_a_node_needs_and_serves_when_moved() {
         assert!(entries.keys().any(|found| found.starts_with(path)), "{path}");
     }
     assert!(!entries.contains_key("venv/bin/python"), "the node makes this link");
-    assert!(!entries.contains_key("venv/bin/activate") && !entries.contains_key("venv/.lock"));
+    assert!(entries.contains_key("venv/bin/activate") && !entries.contains_key("venv/bin/activate.fish"));
+    assert!(!entries.contains_key("venv/.lock"));
     assert_eq!(entries["app/staticfiles"], ('l', false, b"../static".to_vec()));
     assert_eq!(entries["venv/pyvenv.cfg"].2, b"include-system-site-packages = false\n");
     let description = &tree.description;

@@ -5,7 +5,8 @@ use std::io;
 use std::path::PathBuf;
 
 use pannier_builder::stages::{
-    django, interpreter, pack, requirements, scratch, sign, source, static_files, tools, venv, wheels,
+    bundle, django, elf, interpreter, pack, proof, requirements, scratch, sign, source, static_files, tools, venv,
+    wheels,
 };
 use pannier_builder::{build, inside, promote, publish, settings};
 use pannier_shared::archive::read;
@@ -119,6 +120,8 @@ fn of_build(error: &build::Error) -> Exit {
         build::Error::Fs(_) => Exit::Machine,
         build::Error::Source(error) => of_source(error),
         build::Error::Interpreter(error) => of_interpreter(error),
+        build::Error::Bundle(error) => of_bundle(error),
+        build::Error::Proof(error) => of_proof(error),
         build::Error::Tools(tools::Error::Fs(_) | tools::Error::NoCache) => Exit::Machine,
         build::Error::Tools(_) => Exit::Program,
         build::Error::Wheels(error) => of_wheels(error),
@@ -153,6 +156,25 @@ fn of_interpreter(error: &interpreter::Error) -> Exit {
         interpreter::Error::Silent { .. } | interpreter::Error::Strange { .. } => Exit::Program,
         interpreter::Error::Version { .. } | interpreter::Error::Kind { .. } => Exit::Refused,
         interpreter::Error::Machine { .. } => Exit::Refused,
+    }
+}
+
+fn of_bundle(error: &bundle::Error) -> Exit {
+    match error {
+        bundle::Error::Fs(_) | bundle::Error::Walk(_) | bundle::Error::Elf(elf::Error::Fs(_)) => Exit::Machine,
+        bundle::Error::Missing(_) | bundle::Error::NoneInstalled { .. } => Exit::NotFound,
+        bundle::Error::Silent { .. } => Exit::Program,
+        bundle::Error::Environment(_) | bundle::Error::NoPrefix { .. } | bundle::Error::Version(_) => Exit::Refused,
+        bundle::Error::Foreign { .. } | bundle::Error::Fixed { .. } | bundle::Error::Elf(_) => Exit::Refused,
+        bundle::Error::Lacks { .. } | bundle::Error::Needed { .. } => Exit::Refused,
+    }
+}
+
+fn of_proof(error: &proof::Error) -> Exit {
+    match error {
+        proof::Error::Fs(_) => Exit::Machine,
+        proof::Error::Dead { .. } | proof::Error::Strange(_) => Exit::Program,
+        proof::Error::Outside(_) => Exit::Refused,
     }
 }
 

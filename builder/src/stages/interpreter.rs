@@ -1,6 +1,7 @@
 //! Interpreter: which Python the release is built for, and what must match on the node.
 //!
-//! What was named may be a shim (pyenv) or a virtual environment's link, so it is asked what it is, and the real
+//! `python` names it in one of two ways ([`Choice`]): the node's own, known here by a like one, or one that the release
+//! brings. What was named may be a shim (pyenv) or a virtual environment's link, so it is asked what it is, and the real
 //! program behind it is what the build uses.
 
 use std::path::{Path, PathBuf};
@@ -20,6 +21,30 @@ pub const SUPPORTED: std::ops::RangeInclusive<u32> = 11..=14;
 const LIMIT: Duration = Duration::from_secs(60);
 
 const PROBE: &str = include_str!("../python/interpreter.py");
+
+/// Whose interpreter runs the release, and which.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Choice {
+    /// The node's. The build uses one like it: a path, a command or a version; else `python3`.
+    System(Option<String>),
+    /// The release's: the one in a folder, or of a version that uv installed; else the newest of those.
+    Bundled(Option<String>),
+}
+
+impl Choice {
+    /// Reads the setting: "bundled", "bundled:3.12", "system:/opt/python3.12/bin/python3"; without the first word it is
+    /// the system's.
+    pub fn of(setting: Option<&str>) -> Self {
+        let (origin, which) = setting.map_or(("", None), |text| match text.split_once(':') {
+            Some((origin @ ("bundled" | "system"), which)) => {
+                (origin, Some(which.to_owned()).filter(|w| !w.is_empty()))
+            }
+            None if text == "bundled" || text == "system" => (text, None),
+            _ => ("", Some(text.to_owned())),
+        });
+        if origin == "bundled" { Self::Bundled(which) } else { Self::System(which) }
+    }
+}
 
 /// A Python that was asked what it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -168,6 +193,23 @@ mod tests {
         let found = find(None, Path::new("/"), &ambient()).unwrap();
         assert!(found.executable.is_absolute() && !found.executable.to_string_lossy().contains("shims"));
         assert!(found.version.starts_with(&found.python) && found.abi.starts_with("cpython-3"));
+    }
+
+    #[test]
+    fn the_first_word_says_whose_it_is() {
+        let which = |text: &str| Some(text.to_owned());
+        for (setting, choice) in [
+            ("bundled", Choice::Bundled(None)),
+            ("bundled:3.12", Choice::Bundled(which("3.12"))),
+            ("bundled:/opt/a:b", Choice::Bundled(which("/opt/a:b"))),
+            ("system", Choice::System(None)),
+            ("system:3.12", Choice::System(which("3.12"))),
+            ("3.12", Choice::System(which("3.12"))),
+            ("/opt/a:b/bin/python3", Choice::System(which("/opt/a:b/bin/python3"))),
+        ] {
+            assert_eq!(Choice::of(Some(setting)), choice, "{setting}");
+        }
+        assert_eq!(Choice::of(None), Choice::System(None));
     }
 
     #[test]

@@ -1,11 +1,14 @@
 //! The stages of a build, each a function from what the stages before it made to what it adds. None of them knows the
 //! table that puts them in order.
 
+pub mod bundle;
 pub mod bytecode;
 pub mod django;
+pub mod elf;
 pub mod interpreter;
 pub mod pack;
 pub mod platform;
+pub mod proof;
 pub mod requirements;
 pub mod scratch;
 pub mod sign;

@@ -71,6 +71,7 @@ pub fn files() -> BTreeMap<&'static str, String> {
 pub struct Site {
     pub dir: tempfile::TempDir,
     pub sink: Arc<Recorder>,
+    pub env: fn() -> Ambient,
 }
 
 impl Site {
@@ -81,7 +82,7 @@ impl Site {
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(path, text).unwrap();
         }
-        Self { dir, sink: Arc::new(Recorder::default()) }
+        Self { dir, sink: Arc::new(Recorder::default()), env: environment }
     }
 
     pub fn project(&self) -> PathBuf {
@@ -96,7 +97,7 @@ impl Site {
     /// Builds as far as a step.
     pub fn build_to(&self, last: &str) -> Result<Build, Box<steps::Failure<Error>>> {
         let sink: Arc<dyn Sink> = self.sink.clone();
-        let mut build = Build::new(self.request(environment()), &sink);
+        let mut build = Build::new(self.request((self.env)()), &sink);
         let end = TABLE.iter().position(|step| step.name == last).unwrap();
         steps::run(&TABLE[..=end], &mut build, sink.as_ref()).map_err(Box::new)?;
         Ok(build)
@@ -154,6 +155,11 @@ pub fn environment() -> Ambient {
 }
 
 fn with_index(index: bool) -> Ambient {
+    Ambient::of(variables(index))
+}
+
+/// The caller's variables, with the caches below `target/` and, where the index is not wanted, without it.
+pub fn variables(index: bool) -> Vec<(OsString, OsString)> {
     let own = |name: &OsString| name.to_str().is_some_and(|name| name.starts_with("PIP_FIND") || name == "PANNIER_UV");
     let mut variables: Vec<(OsString, OsString)> = std::env::vars_os().filter(|(name, _)| !own(name)).collect();
     variables.push(("XDG_CACHE_HOME".into(), cache().into()));
@@ -161,7 +167,7 @@ fn with_index(index: bool) -> Ambient {
         variables.push(("PIP_FIND_LINKS".into(), wheels().into()));
         variables.push(("PIP_NO_INDEX".into(), "1".into()));
     }
-    Ambient::of(variables)
+    variables
 }
 
 pub fn cache() -> PathBuf {

@@ -98,13 +98,14 @@ mod tests {
     use std::os::unix::fs::symlink;
 
     use super::*;
+    use crate::stages::venv::Link;
     use crate::testing::told;
 
     fn venv(dir: &Path) -> Venv {
         let site = "lib/python3.11/site-packages".to_owned();
         std::fs::create_dir_all(dir.join(&site)).unwrap();
         std::fs::create_dir_all(dir.join("bin")).unwrap();
-        Venv { root: dir.to_owned(), site }
+        Venv { root: dir.to_owned(), site, link: Link::Node }
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! The virtual environment: installed from the wheels alone, then freed of everything that knows where it was made.
 //!
 //! `pyvenv.cfg` has no `home` key, so the interpreter behind `bin/python` finds its own library and the environment can
-//! be moved; console scripts start `python` from their own folder. While the build runs, `bin/python` is a link to the
-//! build machine's interpreter; [`seal`] removes it, because with a system interpreter the node makes that link.
+//! be moved; console scripts start `python` from their own folder. With a bundled interpreter `bin/python` is a link to
+//! the one in the release. Else, while the build runs, it is a link to the build machine's; [`seal`] removes it, because
+//! then the node makes that link.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -23,6 +24,9 @@ const LIMIT: Duration = Duration::from_secs(900);
 /// The whole of `pyvenv.cfg`. An empty file would let the base's site-packages in, a `home` would be wrong elsewhere.
 const PYVENV_CFG: &[u8] = b"include-system-site-packages = false\n";
 
+/// The same while uv installs, which reads here how scripts are to find their Python.
+const INSTALLING_CFG: &[u8] = b"include-system-site-packages = false\nrelocatable = true\n";
+
 /// What uv puts at the top that serves a workstation only.
 const TOP_LEFTOVERS: &[&str] = &[".lock", ".gitignore", "CACHEDIR.TAG"];
 
@@ -32,6 +36,31 @@ const DIST_LEFTOVERS: &[&str] = &["uv_cache.json", "direct_url.json"];
 /// The most bytes a RECORD may have: 64 MiB are some 600,000 files.
 const RECORD_LIMIT: u64 = 64 * 1024 * 1024;
 
+/// `bin/activate`: ours, because uv's works in fewer shells and serves a workstation.
+const ACTIVATE: &str = include_str!("activate.sh");
+
+/// Where `bin/python` leads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Link {
+    /// To the node's interpreter: the node makes it.
+    Node,
+    /// To the release's own, relative to `bin`.
+    Inside(PathBuf),
+}
+
+/// What an environment is made from, and where.
+#[derive(Debug)]
+pub struct Places<'a> {
+    /// Its folder.
+    pub root: &'a Path,
+    /// The folder of the wheels.
+    pub wheels: &'a Path,
+    /// The list to install.
+    pub list: &'a Path,
+    /// Where `bin/python` leads.
+    pub link: Link,
+}
+
 /// A finished environment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Venv {
@@ -39,6 +68,8 @@ pub struct Venv {
     pub root: PathBuf,
     /// Its site-packages below that folder: "lib/python3.11/site-packages".
     pub site: String,
+    /// Where `bin/python` leads.
+    pub link: Link,
 }
 
 impl Venv {
@@ -68,19 +99,14 @@ pub enum Error {
     Fixed(Vec<String>),
 }
 
-/// Makes the environment at `root` from the wheels on `list`.
-pub fn make(
-    root: &Path,
-    wheels: &Path,
-    list: &Path,
-    python: &Interpreter,
-    tools: &Tools,
-    sink: &dyn Sink,
-) -> Result<Venv, Error> {
+/// Makes the environment.
+pub fn make(places: Places<'_>, python: &Interpreter, tools: &Tools, sink: &dyn Sink) -> Result<Venv, Error> {
+    let Places { root, wheels, list, link } = places;
     let mut create = tools.uv_offline();
     create.args(["venv", "--quiet", "--relocatable", "--no-project", "--python"]).arg(&python.executable).arg(root);
     process::run(&mut create, LIMIT).map_err(Error::Make)?;
-    let venv = Venv { root: root.to_owned(), site: format!("lib/python{}/site-packages", python.python) };
+    let venv = Venv { root: root.to_owned(), site: format!("lib/python{}/site-packages", python.python), link };
+    lead_inside(&venv)?;
     let mut install = tools.uv_offline();
     install.args(["pip", "install", "--quiet", "--no-cache", "--no-index", "--no-deps", "--require-hashes"]);
     install.args(["--link-mode", "copy", "--find-links"]).arg(wheels).arg("--python").arg(venv.python());
@@ -92,9 +118,19 @@ pub fn make(
     Ok(venv)
 }
 
-/// Takes away the link to the build machine's interpreter; nothing can run in the environment afterwards.
+/// From the first install on it is the release's own interpreter that runs.
+fn lead_inside(venv: &Venv) -> Result<(), Error> {
+    let Link::Inside(target) = &venv.link else { return Ok(()) };
+    fs::write(&venv.root.join("pyvenv.cfg"), INSTALLING_CFG)?;
+    fs::remove_file(&venv.python())?;
+    Ok(fs::symlink(target, &venv.python())?)
+}
+
+/// Takes away a link to the build machine's interpreter; then nothing can run in the environment.
 pub fn seal(venv: &Venv) -> Result<(), Error> {
-    fs::if_there(fs::remove_file(&venv.python()))?;
+    if venv.link == Link::Node {
+        fs::if_there(fs::remove_file(&venv.python()))?;
+    }
     Ok(())
 }
 
@@ -119,6 +155,7 @@ fn normalise(venv: &Venv, python: &Interpreter) -> Result<(), Error> {
             fs::remove_file(&bin.join(&name))?;
         }
     }
+    fs::write(&bin.join("activate"), ACTIVATE.as_bytes())?;
     for name in ["python3".to_owned(), format!("python{}", python.python)] {
         let link = bin.join(name);
         fs::if_there(fs::remove_file(&link))?;

@@ -1,0 +1,63 @@
+//! What a release says of itself, put together from what the stages found.
+
+use pannier_shared::statement::{Dependency, Description, Interpreter as DescribedInterpreter, InterpreterOrigin};
+
+use super::{Build, Error};
+use crate::stages::bundle::Packed;
+use crate::stages::interpreter::{IMPLEMENTATION, Interpreter};
+use crate::stages::venv::{self, Venv};
+use crate::stages::wheels::{self, Wheel};
+use crate::tree::Groups;
+
+/// What the release says of itself.
+pub fn description(build: &Build) -> Result<Description, Error> {
+    let (python, wheels) = (build.python.get()?, &build.vendored.get()?.wheels);
+    Ok(Description {
+        app: build.request.app.clone(),
+        version: build.request.version.clone(),
+        target: python.target.clone(),
+        source: build.staged.get()?.source.clone(),
+        interpreter: described(python, build.packed.as_ref()),
+        libc_floor: wheels::libc_floor(wheels, python.glibc.as_deref())
+            .max(build.packed.as_ref().and_then(|packed| packed.glibc))
+            .map(|floor| floor.to_string()),
+        dependencies: wheels.iter().map(dependency).collect(),
+        django: build.django.get()?.django.clone(),
+        built_by: env!("CARGO_PKG_VERSION").to_owned(),
+    })
+}
+
+fn described(python: &Interpreter, packed: Option<&Packed>) -> DescribedInterpreter {
+    DescribedInterpreter {
+        origin: if packed.is_some() { InterpreterOrigin::Bundled } else { InterpreterOrigin::System },
+        implementation: IMPLEMENTATION.to_owned(),
+        python: python.python.clone(),
+        version: python.version.clone(),
+        abi: python.abi.clone(),
+        cache_tag: python.cache_tag.clone(),
+        link: "venv/bin/python".to_owned(),
+    }
+}
+
+fn dependency(wheel: &Wheel) -> Dependency {
+    Dependency {
+        name: wheel.name.name.clone(),
+        version: wheel.name.version.clone(),
+        wheel: wheel.file.clone(),
+        sha256: wheel.sha256,
+    }
+}
+
+/// Which of its files change together.
+pub fn groups(venv: &Venv, wheels: &[Wheel]) -> Result<Groups, Error> {
+    let mut groups = Groups::default();
+    for wheel in wheels {
+        groups.own(format!("wheels/{}", wheel.file), &wheel.name.name);
+    }
+    for (name, files) in venv::distributions(venv)? {
+        for file in files {
+            groups.own(format!("venv/{file}"), &name);
+        }
+    }
+    Ok(groups)
+}

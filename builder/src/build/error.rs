@@ -1,0 +1,84 @@
+//! Why a build failed: one variant per stage.
+
+use pannier_shared::sys::fs;
+
+use crate::stages::{
+    bundle, bytecode, django, interpreter, pack, proof, scratch, sign, source, static_files, tools, venv, wheels,
+};
+
+/// A build that failed; which step it was, the runner of the table says.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The file system refused.
+    #[error(transparent)]
+    Fs(#[from] fs::Error),
+    /// The app's files.
+    #[error(transparent)]
+    Source(#[from] source::Error),
+    /// The interpreter.
+    #[error(transparent)]
+    Interpreter(#[from] interpreter::Error),
+    /// The interpreter that the release brings.
+    #[error(transparent)]
+    Bundle(#[from] bundle::Error),
+    /// What the interpreter uses that the release does not hold.
+    #[error(transparent)]
+    Proof(#[from] proof::Error),
+    /// uv and pip.
+    #[error(transparent)]
+    Tools(#[from] tools::Error),
+    /// The dependencies.
+    #[error(transparent)]
+    Wheels(#[from] wheels::Error),
+    /// The environment.
+    #[error(transparent)]
+    Venv(#[from] venv::Error),
+    /// Byte code.
+    #[error(transparent)]
+    Bytecode(#[from] bytecode::Error),
+    /// The scratch copy.
+    #[error(transparent)]
+    Scratch(#[from] scratch::Error),
+    /// Django and the project's settings.
+    #[error(transparent)]
+    Django(#[from] django::Error),
+    /// Static files.
+    #[error(transparent)]
+    Static(#[from] static_files::Error),
+    /// The description cannot be written.
+    #[error("failed to write the release's description")]
+    Description(#[source] serde_json::Error),
+    /// The archive.
+    #[error(transparent)]
+    Pack(#[from] pack::Error),
+    /// The signature.
+    #[error(transparent)]
+    Sign(#[from] sign::Error),
+    /// A step ran before the one whose result it needs: a bug in the table.
+    #[error("the steps of the build are in a wrong order: there is no {0} yet")]
+    TooEarly(&'static str),
+}
+
+impl Error {
+    /// What to do about it, where that can be said.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Source(error) => error.hint(),
+            Self::Interpreter(error) => error.hint(),
+            Self::Bundle(error) => error.hint(),
+            Self::Tools(error) => error.hint(),
+            Self::Wheels(error) => error.hint(),
+            Self::Django(error) => error.hint(),
+            Self::Static(error) => error.hint(),
+            Self::Fs(_)
+            | Self::Proof(_)
+            | Self::Venv(_)
+            | Self::Bytecode(_)
+            | Self::Scratch(_)
+            | Self::Description(_)
+            | Self::Pack(_)
+            | Self::Sign(_)
+            | Self::TooEarly(_) => None,
+        }
+    }
+}
