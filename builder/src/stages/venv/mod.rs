@@ -16,6 +16,7 @@ use super::interpreter::Interpreter;
 use super::tools::Tools;
 
 mod checks;
+mod outside;
 pub mod record;
 
 /// Unpacking some hundred wheels on a slow disk.
@@ -115,6 +116,9 @@ pub fn make(places: Places<'_>, python: &Interpreter, tools: &Tools, sink: &dyn 
     say_unmet(&venv, tools, sink);
     normalise(&venv, python)?;
     checks::movable(&venv)?;
+    if let Some(text) = outside::told(&outside::libraries(&venv)?) {
+        sink.emit(Event::Note { text });
+    }
     Ok(venv)
 }
 
