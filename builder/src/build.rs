@@ -29,7 +29,7 @@ use slot::Slot;
 
 use crate::environment::Ambient;
 use crate::publish::{ARTIFACT_FILE, STATEMENT_FILE};
-use crate::settings::{Settings, StaticFiles};
+use crate::settings::{Encoding, Settings, StaticFiles};
 use crate::stages::bundle::Packed;
 use crate::stages::django::Project;
 use crate::stages::interpreter::{Choice as Chosen, Interpreter};
@@ -329,16 +329,24 @@ fn ask_django(build: &mut Build) -> Result<Done, Error> {
     let project = project.map_err(|error| explained(&error).map_or(Error::Django(error), Error::Bundle))?;
     build.scratch.fill(scratch);
     let project = build.django.fill(project);
-    Ok(Done::said(format!("settings are `{}`", project.django.settings)))
+    let names: Vec<String> = settings.build.env.keys().map(|name| format!("`{name}`")).collect();
+    let placeholders =
+        if names.is_empty() { String::new() } else { format!("; placeholders for {}", names.join(", ")) };
+    Ok(Done::said(format!("settings are `{}`{placeholders}", project.django.settings)))
 }
 
 fn collect_static(build: &mut Build) -> Result<Done, Error> {
-    if build.request.settings.static_files == Some(StaticFiles::None) {
-        return Ok(Done::said("left alone, as configured"));
-    }
+    let settings = &build.request.settings;
+    let wanted = static_files::Wanted {
+        from: settings.static_files.unwrap_or(StaticFiles::Collect),
+        commands: &settings.build.commands,
+        twins: settings.compress.as_deref().unwrap_or(Encoding::ALL),
+    };
     let (project, scratch) = (build.django.get()?, build.scratch.get()?);
-    let collected = static_files::collect(project, scratch, &build.tree_root(), build.sink.as_ref())?;
-    Ok(Done::default().moved(collected.bytes, collected.files))
+    let collected = static_files::gather(wanted, project, scratch, &build.tree_root(), build.sink.as_ref())?;
+    let twins = Some(collected.twins).filter(|twins| *twins > 0);
+    let said = twins.map(|twins| format!("{twins} of them compressed twins")).unwrap_or_default();
+    Ok(Done::said(said).moved(collected.bytes, collected.files))
 }
 
 fn describe(build: &mut Build) -> Result<Done, Error> {

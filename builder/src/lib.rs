@@ -3,6 +3,7 @@
 //! [`build`] holds the table of steps; each [`stages`] room does one of them. Nothing here prints or exits.
 
 pub mod build;
+pub mod command_line;
 pub mod environment;
 pub mod inside;
 pub mod keys;

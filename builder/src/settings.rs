@@ -10,11 +10,16 @@ use pannier_shared::id::{self, AppName};
 use pannier_shared::sys::fs;
 use serde::{Deserialize, Serialize};
 
+use crate::command_line::CommandLine;
+
 /// The file's name, at the top of the project.
 pub const FILE: &str = "pannier.toml";
 
 /// A hand-written file; more than this is some other file.
 const LIMIT: u64 = 1024 * 1024;
+
+/// MiB of the largest file that is packed without being allowed by name: what is larger is seldom code.
+pub const LARGEST_FILE: u64 = 50;
 
 /// One layer of settings: the file, or the flags. [`Settings::over`] puts one on top of the other.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
@@ -43,8 +48,12 @@ pub struct Settings {
     pub static_files: Option<StaticFiles>,
     /// Patterns of files to leave out of the release.
     pub exclude: Vec<String>,
-    /// Patterns of files to pack although they look like keys, secrets or databases.
+    /// The twins to make of static files; else all kinds.
+    pub compress: Option<Vec<Encoding>>,
+    /// Patterns of files to pack although they look like keys, secrets or databases, or are too large.
     pub allow: Vec<String>,
+    /// The largest file of the app that is packed without being allowed by name, in MiB; else [`LARGEST_FILE`].
+    pub largest_file: Option<u64>,
     /// The table `[build]`.
     pub build: Build,
 }
@@ -55,8 +64,36 @@ pub struct Settings {
 pub enum StaticFiles {
     /// Run collectstatic and put its output into the release.
     Collect,
-    /// Leave static files alone: somebody else serves them, or they are committed where they are used.
+    /// Take the files that are committed in `STATIC_ROOT`, as they are.
+    Committed,
+    /// Leave static files alone: somebody else serves them.
     None,
+}
+
+/// A kind of pre-compressed twins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Encoding {
+    /// gzip, which every server and browser knows.
+    Gz,
+    /// brotli: WhiteNoise, nginx with its module, Caddy.
+    Br,
+    /// zstd: nginx with a module, Caddy.
+    Zst,
+}
+
+impl Encoding {
+    /// Every kind.
+    pub const ALL: &[Self] = &[Self::Gz, Self::Br, Self::Zst];
+
+    /// The ending of a twin's name, without a dot.
+    pub fn ending(self) -> &'static str {
+        match self {
+            Self::Gz => "gz",
+            Self::Br => "br",
+            Self::Zst => "zst",
+        }
+    }
 }
 
 /// Whose package indexes count.
@@ -75,6 +112,8 @@ pub enum Index {
 pub struct Build {
     /// Placeholders for the variables that the settings module wants; never real secrets: a build needs none.
     pub env: BTreeMap<String, String>,
+    /// Commands of the project after collectstatic, in order: `manage.py compress`.
+    pub commands: Vec<CommandLine>,
 }
 
 /// Keys at the top of the file.
@@ -89,13 +128,15 @@ const KEYS: &[&str] = &[
     "groups",
     "index",
     "static",
+    "compress",
     "exclude",
     "allow",
+    "largest_file",
     "build",
 ];
 
 /// Keys of the table `[build]`.
-const BUILD_KEYS: &[&str] = &["env"];
+const BUILD_KEYS: &[&str] = &["env", "commands"];
 
 /// A settings file that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -160,12 +201,13 @@ fn known_keys(table: &toml::Table, above: &str, known: &[&str], file: &str) -> R
 impl Settings {
     /// These settings on top of others: what is set here wins; lists and placeholders are joined.
     pub fn over(self, below: Self) -> Self {
-        let joined = |mut below: Vec<String>, mut above: Vec<String>| {
+        fn joined<T>(mut below: Vec<T>, mut above: Vec<T>) -> Vec<T> {
             below.append(&mut above);
             below
-        };
+        }
         let mut build = below.build;
         build.env.extend(self.build.env);
+        build.commands = joined(build.commands, self.build.commands);
         Self {
             app: self.app.or(below.app),
             store: self.store.or(below.store),
@@ -177,8 +219,10 @@ impl Settings {
             groups: joined(below.groups, self.groups),
             index: self.index.or(below.index),
             static_files: self.static_files.or(below.static_files),
+            compress: self.compress.or(below.compress),
             exclude: joined(below.exclude, self.exclude),
             allow: joined(below.allow, self.allow),
+            largest_file: self.largest_file.or(below.largest_file),
             build,
         }
     }
@@ -201,15 +245,22 @@ mod tests {
             extras = ["postgres"]
             groups = ["workers"]
             index = "machine"
-            static = "none"
+            static = "committed"
+            compress = ["gz", "br"]
             exclude = ["docs"]
             allow = ["tests/key.pem"]
+            largest_file = 200
+            [build]
+            commands = ["manage.py compress --force"]
             [build.env]
             SECRET_KEY = "placeholder"
         "#;
         let settings = parse(text, FILE).unwrap();
         assert_eq!(settings.app.unwrap().as_str(), "polls");
-        assert_eq!(settings.static_files, Some(StaticFiles::None));
+        assert_eq!(settings.static_files, Some(StaticFiles::Committed));
+        assert_eq!(settings.compress, Some(vec![Encoding::Gz, Encoding::Br]));
+        assert_eq!(settings.largest_file, Some(200));
+        assert_eq!(settings.build.commands[0].arguments(), ["compress", "--force"]);
         assert_eq!((settings.extras, settings.groups), (vec!["postgres".to_owned()], vec!["workers".to_owned()]));
         assert_eq!(settings.index, Some(Index::Machine));
         assert_eq!(settings.build.env["SECRET_KEY"], "placeholder");
@@ -240,7 +291,20 @@ mod tests {
           |
         2 | static = "maybe"
           |          ^^^^^^^
-        unknown variant `maybe`, expected `collect` or `none`
+        unknown variant `maybe`, expected one of `collect`, `committed`, `none`
+        "#);
+    }
+
+    #[test]
+    fn a_command_with_an_open_quote_is_shown_where_it_stands() {
+        let error = parse("[build]\ncommands = [\"manage.py x 'y\"]", FILE).unwrap_err();
+        insta::assert_snapshot!(told(&error), @r#"
+        `pannier.toml` is not valid
+        caused by: TOML parse error at line 2, column 12
+          |
+        2 | commands = ["manage.py x 'y"]
+          |            ^^^^^^^^^^^^^^^^^^
+        `manage.py x 'y` is not a command: a quote in it is not closed
         "#);
     }
 

@@ -93,6 +93,9 @@ fn the_tree_holds_what_a_node_needs_and_serves_when_moved() {
         "app/mini/__pycache__/settings.cpython-",
         "static/staticfiles.json",
         "static/mini/site.",
+        "static/mini/long.css.gz",
+        "static/mini/long.css.br",
+        "static/mini/long.css.zst",
         ".pannier/release.json",
     ] {
         assert!(entries.keys().any(|found| found.starts_with(path)), "{path}");
@@ -231,7 +234,7 @@ fn no_static_root_names_the_setting() {
     let settings = files["mini/settings.py"].replace("STATIC_ROOT", "OTHER");
     files.insert("mini/settings.py", settings);
     insta::assert_snapshot!(Site::of(&files).failure(), @r#"
-    in static: `STATIC_ROOT` is not set in `mini.settings`, so static files cannot be collected
+    in static: `STATIC_ROOT` is not set in `mini.settings`, so it is not known where static files are
     hint: set `STATIC_ROOT = BASE_DIR / "staticfiles"`, or, where the release holds no static files, `static = "none"` in pannier.toml
     "#);
     files.insert("pannier.toml", "static = \"none\"\n".to_owned());

@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use pannier_builder::command_line::CommandLine;
 use pannier_builder::keys::{KeyName, Role};
 use pannier_builder::promote::DAYS;
-use pannier_builder::settings::{self, Settings};
+use pannier_builder::settings::{self, Encoding, Settings};
 use pannier_shared::id::{AppName, ChannelName, Target, Version};
 
 /// Packs a Django site once into a signed release, and publishes it for every node.
@@ -99,9 +100,18 @@ pub struct Build {
     /// Leave out what matches (repeatable); `exclude` in pannier.toml
     #[arg(long, value_name = "PATTERN")]
     pub exclude: Vec<String>,
-    /// Pack what matches although it looks like a secret (repeatable); `allow` in pannier.toml
+    /// Pack what matches although it looks like a secret or is too large (repeatable); `allow` in pannier.toml
     #[arg(long, value_name = "PATTERN")]
     pub allow: Vec<String>,
+    /// The largest file that is packed without being allowed, in MiB; `largest_file` in pannier.toml
+    #[arg(long, value_name = "MIB")]
+    pub largest_file: Option<u64>,
+    /// A command after collectstatic, such as "manage.py compress" (repeatable); `commands` of `[build]` in pannier.toml
+    #[arg(long = "command", value_name = "COMMAND")]
+    pub commands: Vec<CommandLine>,
+    /// The pre-compressed twins of static files to make; `compress` in pannier.toml
+    #[arg(long, value_name = "KIND", value_delimiter = ',')]
+    pub compress: Option<Vec<Compress>>,
     /// A placeholder for a variable the settings want (repeatable); `[build.env]` in pannier.toml
     #[arg(long = "env", value_name = "NAME=VALUE", value_parser = name_and_value)]
     pub placeholders: Vec<(String, String)>,
@@ -234,8 +244,34 @@ pub enum Keys {
 pub enum StaticFiles {
     /// Run collectstatic and pack its output
     Collect,
+    /// Pack those that are committed in STATIC_ROOT
+    Committed,
     /// Leave them alone
     None,
+}
+
+/// A kind of pre-compressed twins, as it is typed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Compress {
+    /// gzip
+    Gz,
+    /// brotli
+    Br,
+    /// zstd
+    Zst,
+    /// None at all
+    None,
+}
+
+impl Compress {
+    fn encoding(self) -> Option<Encoding> {
+        match self {
+            Self::Gz => Some(Encoding::Gz),
+            Self::Br => Some(Encoding::Br),
+            Self::Zst => Some(Encoding::Zst),
+            Self::None => None,
+        }
+    }
 }
 
 /// Whose package indexes count, as it is typed.
@@ -252,8 +288,10 @@ impl Build {
     pub fn settings(&self) -> Settings {
         let static_files = self.static_files.map(|what| match what {
             StaticFiles::Collect => settings::StaticFiles::Collect,
+            StaticFiles::Committed => settings::StaticFiles::Committed,
             StaticFiles::None => settings::StaticFiles::None,
         });
+        let compress = self.compress.as_ref().map(|kinds| kinds.iter().filter_map(|kind| kind.encoding()).collect());
         Settings {
             app: self.app.clone(),
             store: None,
@@ -268,9 +306,14 @@ impl Build {
                 Index::Machine => settings::Index::Machine,
             }),
             static_files,
+            compress,
             exclude: self.exclude.clone(),
             allow: self.allow.clone(),
-            build: settings::Build { env: self.placeholders.iter().cloned().collect() },
+            largest_file: self.largest_file,
+            build: settings::Build {
+                env: self.placeholders.iter().cloned().collect(),
+                commands: self.commands.clone(),
+            },
         }
     }
 }
@@ -307,6 +350,10 @@ mod tests {
             "A=b=c",
             "--static",
             "none",
+            "--compress",
+            "gz,zst",
+            "--command",
+            "manage.py compress",
             "--group",
             "workers",
             "--index",
@@ -316,6 +363,8 @@ mod tests {
         let settings = build.settings();
         assert_eq!(settings.app.unwrap().as_str(), "polls");
         assert_eq!(settings.static_files, Some(settings::StaticFiles::None));
+        assert_eq!(settings.compress, Some(vec![Encoding::Gz, Encoding::Zst]));
+        assert!(settings.build.commands[0].is_manage());
         assert_eq!((settings.groups, settings.index), (vec!["workers".to_owned()], Some(settings::Index::Machine)));
         assert_eq!(settings.build.env["A"], "b=c");
     }

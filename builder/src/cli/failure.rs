@@ -226,7 +226,9 @@ fn of_static(error: &static_files::Error) -> Exit {
         static_files::Error::Scratch(error) => of_scratch(error),
         static_files::Error::NoRoot { .. } | static_files::Error::Remote { .. } => Exit::Refused,
         static_files::Error::RootIsProject { .. } => Exit::Refused,
-        static_files::Error::Collect { .. } => Exit::Program,
+        static_files::Error::NotCommitted { .. } => Exit::NotFound,
+        static_files::Error::Collect { .. } | static_files::Error::Command(_) => Exit::Program,
+        static_files::Error::Compress { .. } => Exit::Unexpected,
     }
 }
 

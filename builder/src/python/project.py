@@ -1,13 +1,15 @@
-"""Runs inside a scratch copy of the project: says what Django knows of it, or collects its static files.
+"""Runs inside a scratch copy of the project: says what Django knows of it, collects its static files, or runs a command.
 
     project.py APP MANAGE_PY FALLBACK_SETTINGS ANSWER describe
     project.py APP MANAGE_PY FALLBACK_SETTINGS ANSWER collect FOLDER
+    project.py APP MANAGE_PY FALLBACK_SETTINGS ANSWER command FOLDER WORD...
 
 APP is the copy's folder.
 
 The project's own manage.py runs first, as it always does, so that what it does to sys.path and the environment holds;
 only the command at its end is ours. The answer is one JSON object in the file ANSWER: standard output belongs to the
-project. A failure is an answer too, with the step that failed and the traceback.
+project. A failure is an answer too, with the step that failed and the traceback. A command of the project has no answer:
+it ends as manage.py ends.
 """
 
 import json
@@ -30,17 +32,21 @@ def main():
         reached.append(True)
         if fallback:
             os.environ.setdefault("DJANGO_SETTINGS_MODULE", fallback)
+        if task == "command":
+            return command(plain, manage, *rest)
         write(answer, attempt(task, rest))
 
     try:
         from django.core import management
     except ImportError:
         return write(answer, failure("django"))
+    plain = management.execute_from_command_line
     management.execute_from_command_line = at_the_command
     try:
         runpy.run_path(manage, run_name="__main__")
     except SystemExit:
-        pass
+        if task == "command":
+            raise
     except BaseException:
         if not reached:
             return write(answer, failure("manage.py"))
@@ -141,15 +147,31 @@ def collect(settings, folder):
     if folder:
         settings.STATIC_ROOT = folder
     from django.contrib.staticfiles.storage import staticfiles_storage
-    from django.core.files.storage import FileSystemStorage
     from django.core.management import call_command
 
-    # Finders list folders in the file system's order, and what is post-processed first, and so the manifest, follows it.
-    plain = FileSystemStorage.listdir
-    FileSystemStorage.listdir = lambda self, path: tuple(sorted(names) for names in plain(self, path))
+    sort_listings()
     os.makedirs(staticfiles_storage.location, exist_ok=True)
     call_command("collectstatic", interactive=False, verbosity=0, ignore_patterns=["__pycache__"])
     return {"root": os.path.realpath(staticfiles_storage.location)}
+
+
+def command(execute, manage, folder, *words):
+    """Runs a command of manage.py, with FOLDER as STATIC_ROOT where it is not ""."""
+    if folder:
+        from django.conf import settings
+
+        settings.STATIC_ROOT = folder
+    sort_listings()
+    sys.argv = [manage, *words]
+    execute(sys.argv)
+
+
+def sort_listings():
+    """Finders list folders in the file system's order, and what is processed first, and so a manifest, follows it."""
+    from django.core.files.storage import FileSystemStorage
+
+    plain = FileSystemStorage.listdir
+    FileSystemStorage.listdir = lambda self, path: tuple(sorted(names) for names in plain(self, path))
 
 
 main()

@@ -3,7 +3,9 @@
 //! Projects write files while their settings load and while static files are collected. They do it in a copy of the
 //! app, with an environment that holds nothing of the caller's, and only what is asked for is taken out.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use pannier_shared::sys::{fs, process};
@@ -80,23 +82,41 @@ impl Scratch {
     pub fn ask<T: DeserializeOwned>(&self, fallback: Option<&str>, task: &[&str]) -> Result<T, Error> {
         let answer = self.root.join("answer.json");
         fs::if_there(fs::remove_file(&answer))?;
-        let mut command = environment::project(&self.python);
+        let ran = process::run(self.script(fallback.unwrap_or_default()).args(task), LIMIT);
+        if !fs::exists(&answer) {
+            ran.map_err(Error::Died)?;
+        }
+        serde_json::from_slice(&fs::read(&answer, ANSWER_LIMIT)?).map_err(Error::Answer)
+    }
+
+    /// Runs a command of the project's manage.py; with `root` in place of `STATIC_ROOT`, where there is one.
+    pub fn manage(&self, settings: &str, root: Option<&Path>, arguments: &[String]) -> Result<(), process::Error> {
+        let mut command = self.script(settings);
+        command.arg("command").arg(root.unwrap_or(Path::new(""))).args(arguments);
+        process::run(&mut command, LIMIT).map(drop)
+    }
+
+    /// Runs another program, in the folder of manage.py.
+    pub fn run(&self, settings: &str, program: &str, arguments: &[String]) -> Result<(), process::Error> {
+        let mut command = self.command(program);
+        command.env("DJANGO_SETTINGS_MODULE", settings).args(arguments);
+        process::run(&mut command, LIMIT).map(drop)
+    }
+
+    fn script(&self, fallback: &str) -> Command {
+        let mut command = self.command(&self.python);
+        command.args(["-c", SCRIPT]).arg(&self.app).arg(&self.manage).arg(fallback).arg(self.root.join("answer.json"));
+        command
+    }
+
+    /// A program with the environment of the project's code, in the folder of manage.py.
+    fn command(&self, program: impl AsRef<OsStr>) -> Command {
+        let mut command = environment::project(program);
         command.env("HOME", self.root.join("home")).env("TMPDIR", self.root.join("tmp"));
         command.env("PATH", format!("{}:/usr/local/bin:/usr/bin:/bin", self.bin.display()));
         command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         command.current_dir(self.manage.parent().unwrap_or(&self.app));
         command
-            .args(["-c", SCRIPT])
-            .arg(&self.app)
-            .arg(&self.manage)
-            .arg(fallback.unwrap_or_default())
-            .arg(&answer)
-            .args(task);
-        let ran = process::run(&mut command, LIMIT);
-        if !fs::exists(&answer) {
-            ran.map_err(Error::Died)?;
-        }
-        serde_json::from_slice(&fs::read(&answer, ANSWER_LIMIT)?).map_err(Error::Answer)
     }
 }
 

@@ -63,6 +63,7 @@ pub fn files() -> BTreeMap<&'static str, String> {
         ),
         ("mini/static/mini/site.css", text("body { background: url(dot.svg) }\n")),
         ("mini/static/mini/dot.svg", text("<svg xmlns='http://www.w3.org/2000/svg'/>\n")),
+        ("mini/static/mini/long.css", (0..200).map(|n| format!(".n{n} {{ margin: {n}px }}\n")).collect()),
         ("requirements.txt", text(REQUIREMENTS)),
     ])
 }

@@ -9,6 +9,8 @@ use super::scratch::{self, Scratch};
 
 mod blame;
 
+pub use blame::hint;
+
 /// A settings file or wsgi.py is written by hand.
 const TEXT_LIMIT: u64 = 1024 * 1024;
 
@@ -100,10 +102,8 @@ impl Error {
         match self {
             Self::NoSettings => Some("name it in pannier.toml: `settings = \"mysite.settings\"`".to_owned()),
             Self::NoDjango => Some("add `Django` to the requirements".to_owned()),
-            Self::Import { traceback, variable, settings, .. } => {
-                blame::hint(traceback, variable.as_deref(), Some(settings))
-            }
-            Self::Manage { traceback, variable } => blame::hint(traceback, variable.as_deref(), None),
+            Self::Import { traceback, variable, settings, .. } => hint(traceback, variable.as_deref(), Some(settings)),
+            Self::Manage { traceback, variable } => hint(traceback, variable.as_deref(), None),
             _ => None,
         }
     }
