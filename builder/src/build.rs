@@ -29,14 +29,14 @@ use slot::Slot;
 
 use crate::environment::Ambient;
 use crate::publish::{ARTIFACT_FILE, STATEMENT_FILE};
-use crate::settings::{Encoding, Settings, StaticFiles};
+use crate::settings::{Encoding, LARGEST_FILE, Settings, StaticFiles};
 use crate::stages::bundle::Packed;
 use crate::stages::django::Project;
 use crate::stages::interpreter::{Choice as Chosen, Interpreter};
 use crate::stages::proof::Origin;
 use crate::stages::requirements::{Ask, Choice};
 use crate::stages::scratch::{Run, Scratch};
-use crate::stages::source::{Patterns, Staged};
+use crate::stages::source::{Patterns, Staged, State};
 use crate::stages::tools::Tools;
 use crate::stages::venv::{Link, Venv};
 use crate::stages::wheels::{Folders, Vendored};
@@ -82,6 +82,8 @@ pub struct Request {
     pub settings: Settings,
     /// The folder that gets `<app>-<version>-<target>/`.
     pub out: PathBuf,
+    /// Whether the working tree has to be that of a commit.
+    pub state: State,
     /// The key that signs the release's statement.
     pub key: SigningKey,
     /// The caller's environment.
@@ -229,6 +231,8 @@ fn take_source(build: &mut Build) -> Result<Done, Error> {
         manage: settings.manage.as_deref(),
         exclude: &Patterns::new(&settings.exclude),
         allow: &Patterns::new(&settings.allow),
+        largest: settings.largest_file.unwrap_or(LARGEST_FILE).saturating_mul(1024 * 1024),
+        state: build.request.state,
         own_folders: &[build.work.clone(), out.to_owned()],
     };
     let app = build.tree_root().join("app");

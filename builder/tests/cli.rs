@@ -48,6 +48,19 @@ impl Desk {
         told
     }
 
+    /// Has git track the project as it is.
+    fn commit(&self) {
+        for arguments in [&["init", "--quiet"][..], &["add", "--all", "--force"], &["commit", "--quiet", "-m", "x"]] {
+            let mut git = Command::new("git");
+            git.env("GIT_CONFIG_GLOBAL", "/dev/null")
+                .env("GIT_CONFIG_SYSTEM", "/dev/null")
+                .arg("-C")
+                .arg(self.path("site"));
+            git.args(["-c", "user.name=t", "-c", "user.email=t@example.org"]).args(arguments);
+            assert!(git.status().unwrap().success(), "{arguments:?}");
+        }
+    }
+
     fn with_store(&self, arguments: &[&str]) -> String {
         let store = format!("file://{}", self.path("store").display());
         self.run(&[arguments, &["--store", &store, "--trust", "trust"]].concat())
@@ -103,8 +116,63 @@ fn a_tracked_secret() {
       caused by: a file would be packed that must not be in a release:
       tls.pem: a private key
 
-    hint: leave it out in pannier.toml with `exclude = ["tls.pem"]`, or, where it is no secret, pack it with `allow = ["tls.pem"]`
+    hint: leave it out in pannier.toml with `exclude = ["tls.pem"]`, or, where it belongs there, pack it with `allow = ["tls.pem"]`
     "#);
+}
+
+#[test]
+fn a_secret_that_git_tracks_and_a_pattern_that_matches_nothing() {
+    let desk = Desk::new();
+    desk.write("site/.env.production", "SECRET_KEY=x\n");
+    desk.write("site/db", "SQLite format 3\0");
+    desk.commit();
+    assert_snapshot!(desk.build(&["--exclude", ".env.prod"]), @r#"
+    exit 5
+    warning: `.env.prod`, configured in `exclude`, matches no file of the project
+    error: failed to take the app's files
+      caused by: 2 files would be packed that must not be in a release:
+      .env.production: an environment file
+      db: an SQLite database
+
+    hint: leave it out in pannier.toml with `exclude = [".env.production"]`, or, where it belongs there, pack it with `allow = [".env.production"]`
+    "#);
+}
+
+#[test]
+fn a_file_that_is_too_large() {
+    let desk = Desk::new();
+    desk.write("site/film.mp4", &"x".repeat(1024 * 1024 + 1));
+    assert_snapshot!(desk.build(&["--largest-file", "1"]), @r#"
+    exit 5
+    error: failed to take the app's files
+      caused by: a file would be packed that must not be in a release:
+      film.mp4: 2 MiB, where 1 MiB is the most (`largest_file`)
+
+    hint: leave it out in pannier.toml with `exclude = ["film.mp4"]`, or, where it belongs there, pack it with `allow = ["film.mp4"]`
+    "#);
+}
+
+#[test]
+fn a_release_from_a_working_tree_that_is_not_its_commit() {
+    let desk = Desk::new();
+    assert_snapshot!(desk.build(&["--release"]), @r"
+    exit 5
+    error: failed to take the app's files
+      caused by: `/DESK/site` is not the working tree of a commit, and a release has to be
+
+    hint: commit the project, or build without `--release`
+    ");
+    desk.commit();
+    desk.write("site/manage.py", "changed");
+    assert_snapshot!(desk.build(&["--release"]), @r"
+    exit 5
+    warning: tracked files differ from the commit: the release says `dirty`
+    error: failed to take the app's files
+      caused by: a tracked file differs from the commit, and a release has to be built from one:
+      manage.py
+
+    hint: `git commit` or `git stash`, or build without `--release`
+    ");
 }
 
 #[test]

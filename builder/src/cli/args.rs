@@ -71,6 +71,9 @@ pub struct Build {
     /// The folder that gets APP-VERSION-TARGET/
     #[arg(long, value_name = "DIR", default_value = "dist")]
     pub out: PathBuf,
+    /// Refuse a working tree that differs from its commit
+    #[arg(long)]
+    pub release: bool,
     #[command(flatten)]
     pub key: Key,
     /// The settings module, such as mysite.settings.production; `settings` in pannier.toml

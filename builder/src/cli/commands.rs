@@ -10,6 +10,7 @@ use pannier_builder::inside::diff::{Detail, Difference};
 use pannier_builder::inside::show::Summary;
 use pannier_builder::promote::{self, Order};
 use pannier_builder::publish::{self, Publication, STATEMENT_FILE};
+use pannier_builder::stages::source::State;
 use pannier_builder::store::open_store;
 use pannier_builder::{keys, releases, settings};
 use pannier_shared::event::Sink;
@@ -55,6 +56,7 @@ impl Session {
             version: typed.version.clone(),
             settings,
             out: typed.out.clone(),
+            state: if typed.release { State::Committed } else { State::Any },
             key: self.key(&typed.key)?,
             env: self.env.clone(),
         };

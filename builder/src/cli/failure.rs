@@ -147,6 +147,7 @@ fn of_source(error: &source::Error) -> Exit {
         source::Error::ManyManage(_) | source::Error::WrongManage(_) => Exit::Usage,
         source::Error::NotUtf8(_) | source::Error::LinkOut { .. } => Exit::Refused,
         source::Error::NotAFile(_) | source::Error::Secrets(_) => Exit::Refused,
+        source::Error::NoCommit(_) | source::Error::Dirty(_) => Exit::Refused,
     }
 }
 

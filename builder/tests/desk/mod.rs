@@ -7,6 +7,7 @@ use std::sync::Arc;
 use pannier_builder::build::{Build, Request, TABLE};
 use pannier_builder::environment::Ambient;
 use pannier_builder::settings;
+use pannier_builder::stages::source::State;
 use pannier_shared::digest::Digest;
 use pannier_shared::event::{Recorder, Sink};
 use pannier_shared::signature::SigningKey;
@@ -131,6 +132,7 @@ impl Desk {
             app: "mini".parse().unwrap(),
             version: "v1".parse().unwrap(),
             out: self.dir.path().join("out"),
+            state: State::Any,
             key: SigningKey::generate("test").unwrap(),
             env: Ambient::of(self.variables().into_iter().map(|(name, value)| (name.into(), value.into()))),
         }

@@ -11,6 +11,7 @@ use std::sync::{Arc, Once};
 use pannier_builder::build::{Build, Error, Request, TABLE};
 use pannier_builder::environment::Ambient;
 use pannier_builder::settings;
+use pannier_builder::stages::source::State;
 use pannier_shared::event::{Recorder, Sink};
 use pannier_shared::signature::SigningKey;
 use pannier_shared::steps;
@@ -142,6 +143,7 @@ impl Site {
             version: "v1".parse().unwrap(),
             settings: settings::load(&self.project()).unwrap(),
             out: self.dir.path().join("out"),
+            state: State::Any,
             key: SigningKey::generate("test").unwrap(),
             env,
         }

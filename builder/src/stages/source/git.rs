@@ -40,17 +40,18 @@ pub fn tracked(
     let mut others = names(&others.stdout)?;
     others.retain(|path| !own_folders.iter().any(|own| project.join(path).starts_with(own)));
     warn_of_untracked(&others, sink);
-    let status = git(&["status", "--porcelain", "--untracked-files=no", "--", "."]).map_err(failed)?;
+    let status = ["status", "--porcelain", "-z", "--no-renames", "--untracked-files=no", "--", "."];
+    let changed = changed(&names(&git(&status).map_err(failed)?.stdout)?);
     // Before the first commit there is no HEAD, and so nothing to name.
     let head = git(&["rev-parse", "--verify", "HEAD"]).ok();
     let source = head.map(|head| statement::Source {
         commit: String::from_utf8_lossy(&head.stdout).trim().to_owned(),
-        dirty: !status.stdout.is_empty(),
+        dirty: !changed.is_empty(),
     });
     if source.as_ref().is_some_and(|source| source.dirty) {
         sink.emit(Event::Warning { text: "tracked files differ from the commit: the release says `dirty`".to_owned() });
     }
-    Ok(Some(Listing { paths, source }))
+    Ok(Some(Listing { paths, source, changed }))
 }
 
 fn command(project: &Path, env: &Ambient) -> Command {
@@ -82,6 +83,11 @@ fn names(printed: &[u8]) -> Result<Vec<String>, Error> {
             .map_err(|e| Error::NotUtf8(String::from_utf8_lossy(e.as_bytes()).into_owned()))
     };
     printed.split(|byte| *byte == 0).filter(|bytes| !bytes.is_empty()).map(name).collect()
+}
+
+/// The paths in lines of `git status`: "XY PATH".
+fn changed(lines: &[String]) -> Vec<String> {
+    lines.iter().filter_map(|line| line.get(3..)).map(str::to_owned).collect()
 }
 
 fn warn_of_untracked(paths: &[String], sink: &dyn Sink) {

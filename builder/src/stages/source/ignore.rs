@@ -50,7 +50,7 @@ pub fn walk(project: &Path, own_folders: &[PathBuf], sink: &dyn Sink) -> Result<
         sink.emit(Event::Note { text: format!("left out: {}", left_out.join(", ")) });
     }
     paths.sort();
-    Ok(Listing { paths, source: None })
+    Ok(Listing { paths, source: None, changed: Vec::new() })
 }
 
 fn relative(project: &Path, path: &Path) -> Result<String, Error> {

@@ -13,6 +13,7 @@ use pannier_shared::statement;
 use pannier_shared::sys::{fs, process};
 
 use crate::environment::Ambient;
+use crate::settings;
 
 mod git;
 mod ignore;
@@ -21,6 +22,11 @@ mod patterns;
 mod secrets;
 
 pub use patterns::Patterns;
+
+/// How many files an error names.
+const LISTED: usize = 20;
+
+const MIB: u64 = 1024 * 1024;
 
 /// What is asked of this stage.
 #[derive(Debug)]
@@ -31,10 +37,23 @@ pub struct Request<'a> {
     pub manage: Option<&'a str>,
     /// Files to leave out.
     pub exclude: &'a Patterns,
-    /// Files to pack although they look like secrets.
+    /// Files to pack although they look like secrets, or are too large.
     pub allow: &'a Patterns,
+    /// The largest file that is packed without being allowed, in bytes.
+    pub largest: u64,
+    /// Whether the working tree has to be that of a commit.
+    pub state: State,
     /// Folders of the build itself, which may lie in the project.
     pub own_folders: &'a [PathBuf],
+}
+
+/// How the working tree may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// As it is; that it differs from the commit is said.
+    Any,
+    /// That of a commit, for a release that can be built again from it.
+    Committed,
 }
 
 /// The app in the tree.
@@ -61,6 +80,8 @@ impl Staged {
 struct Listing {
     paths: Vec<String>,
     source: Option<statement::Source>,
+    /// Tracked files that are not as they were committed.
+    changed: Vec<String>,
 }
 
 /// A project whose source cannot be taken.
@@ -116,13 +137,30 @@ pub enum Error {
     /// Neither a file nor a link.
     #[error("`{0}` is neither a file nor a symlink")]
     NotAFile(String),
+    /// There is no commit to name.
+    #[error("`{}` is not the working tree of a commit, and a release has to be", .0.display())]
+    NoCommit(PathBuf),
+    /// The working tree is not that of its commit.
+    #[error("{} from the commit, and a release has to be built from one:{}", differ(.0.len()), listed(.0))]
+    Dirty(Vec<String>),
     /// Files that must not be in a release.
-    #[error("{} would be packed that must not be in a release:{}", count(.0.len()), .0.iter().map(|s| format!("\n  {s}")).collect::<String>())]
+    #[error("{} would be packed that must not be in a release:{}", count(.0.len()), listed(.0))]
     Secrets(Vec<String>),
 }
 
 fn count(n: usize) -> String {
     if n == 1 { "a file".to_owned() } else { format!("{n} files") }
+}
+
+fn differ(n: usize) -> String {
+    if n == 1 { "a tracked file differs".to_owned() } else { format!("{n} tracked files differ") }
+}
+
+/// The first of them, a line each.
+fn listed(found: &[String]) -> String {
+    let shown: String = found.iter().take(LISTED).map(|line| format!("\n  {line}")).collect();
+    let more = found.len().saturating_sub(LISTED);
+    if more == 0 { shown } else { format!("{shown}\n  and {more} more") }
 }
 
 impl Error {
@@ -136,8 +174,10 @@ impl Error {
             }
             Self::Secrets(found) => {
                 let first = found.first()?.split(": ").next()?;
-                Some(format!("leave it out in pannier.toml with `exclude = [\"{first}\"]`, or, where it is no secret, pack it with `allow = [\"{first}\"]`"))
+                Some(format!("leave it out in pannier.toml with `exclude = [\"{first}\"]`, or, where it belongs there, pack it with `allow = [\"{first}\"]`"))
             }
+            Self::NoCommit(_) => Some("commit the project, or build without `--release`".to_owned()),
+            Self::Dirty(_) => Some("`git commit` or `git stash`, or build without `--release`".to_owned()),
             _ => None,
         }
     }
@@ -160,7 +200,11 @@ pub fn stage(request: &Request<'_>, to: &Path, env: &Ambient, sink: &dyn Sink) -
             )
         }
     };
-    let paths: Vec<String> = listing.paths.into_iter().filter(|path| !request.exclude.matches(path)).collect();
+    check_state(request, &listing)?;
+    warn_of_idle("exclude", request.exclude, &listing.paths, sink);
+    warn_of_idle("allow", request.allow, &listing.paths, sink);
+    let wanted = |path: &String| path != settings::FILE && !request.exclude.matches(path);
+    let paths: Vec<String> = listing.paths.into_iter().filter(wanted).collect();
     let manage = manage::find(&paths, request.manage, request.project, looked)?;
     check(request, &paths)?;
     let bytes = copy_all(request.project, &paths, to)?;
@@ -168,23 +212,50 @@ pub fn stage(request: &Request<'_>, to: &Path, env: &Ambient, sink: &dyn Sink) -
     Ok(Staged { source: listing.source, manage, files: paths.len() as u64, bytes })
 }
 
+fn check_state(request: &Request<'_>, listing: &Listing) -> Result<(), Error> {
+    match request.state {
+        State::Any => Ok(()),
+        State::Committed if listing.source.is_none() => Err(Error::NoCommit(request.project.to_owned())),
+        State::Committed if !listing.changed.is_empty() => Err(Error::Dirty(listing.changed.clone())),
+        State::Committed => Ok(()),
+    }
+}
+
+/// A pattern that matches nothing is usually misspelt.
+fn warn_of_idle(key: &str, patterns: &Patterns, paths: &[String], sink: &dyn Sink) {
+    for pattern in patterns.idle(paths) {
+        let text = format!("`{pattern}`, configured in `{key}`, matches no file of the project");
+        sink.emit(Event::Warning { text });
+    }
+}
+
 /// Looks at every file before anything is copied.
 fn check(request: &Request<'_>, paths: &[String]) -> Result<(), Error> {
     let mut found = Vec::new();
     for path in paths {
         let full = request.project.join(path);
-        let kind = fs::lstat(&full)?.file_type();
+        let meta = fs::lstat(&full)?;
+        let kind = meta.file_type();
         if kind.is_symlink() {
             check_link(path, &fs::read_link(&full)?)?;
         } else if !kind.is_file() {
             return Err(Error::NotAFile(path.clone()));
         } else if !request.allow.matches(path)
-            && let Some(what) = secrets::recognise(path, &head(&full)?)
+            && let Some(what) = unfit(path, &full, meta.len(), request.largest)?
         {
             found.push(format!("{path}: {what}"));
         }
     }
     if found.is_empty() { Ok(()) } else { Err(Error::Secrets(found)) }
+}
+
+/// Why a file should not be packed, if it should not.
+fn unfit(path: &str, full: &Path, size: u64, largest: u64) -> Result<Option<String>, fs::Error> {
+    if let Some(what) = secrets::recognise(path, &head(full)?) {
+        return Ok(Some(what.to_owned()));
+    }
+    let too_large = || format!("{} MiB, where {} MiB is the most (`largest_file`)", size.div_ceil(MIB), largest / MIB);
+    Ok((size > largest).then(too_large))
 }
 
 fn head(path: &Path) -> Result<Vec<u8>, fs::Error> {

@@ -13,6 +13,13 @@ impl Patterns {
         Self(patterns.to_vec())
     }
 
+    /// Those that match none of `paths`.
+    pub fn idle(&self, paths: &[String]) -> Vec<&str> {
+        let names: Vec<Vec<&str>> = paths.iter().map(|path| path.split('/').collect()).collect();
+        let idle = |pattern: &&String| !names.iter().any(|names| matches_one(pattern, names));
+        self.0.iter().filter(idle).map(String::as_str).collect()
+    }
+
     /// True when `path` (relative, `/`-separated) or a folder above it matches.
     pub fn matches(&self, path: &str) -> bool {
         let names: Vec<&str> = path.split('/').collect();
@@ -74,6 +81,12 @@ mod tests {
             matches("a/b", "a/b/c") && matches("/a", "a/x") && matches("a/*/c", "a/b/c") && matches("a/b?", "a/bc")
         );
         assert!(!matches("a/b", "x/a/b") && !matches("/a", "b/a") && !matches("a/*", "a"));
+    }
+
+    #[test]
+    fn what_matches_nothing_is_known() {
+        let patterns = Patterns::new(&["docs".to_owned(), "*.psd".to_owned(), "a/x".to_owned()]);
+        assert_eq!(patterns.idle(&["docs/x.md".to_owned(), "b/a/x".to_owned()]), ["*.psd", "a/x"]);
     }
 
     #[test]

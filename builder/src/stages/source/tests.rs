@@ -12,6 +12,7 @@ struct Project {
     dir: tempfile::TempDir,
     exclude: Patterns,
     allow: Patterns,
+    state: State,
 }
 
 impl Project {
@@ -22,7 +23,7 @@ impl Project {
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(path, text).unwrap();
         }
-        Self { dir, exclude: Patterns::default(), allow: Patterns::default() }
+        Self { dir, exclude: Patterns::default(), allow: Patterns::default(), state: State::Any }
     }
 
     fn path(&self) -> PathBuf {
@@ -50,6 +51,8 @@ impl Project {
             manage: None,
             exclude: &self.exclude,
             allow: &self.allow,
+            largest: MIB,
+            state: self.state,
             own_folders: &[project.join("dist")],
         };
         let staged = stage(&request, &app, &ambient(), sink)?;
@@ -134,7 +137,7 @@ fn tracked_secrets_are_refused_unless_allowed() {
       .env: an environment file
       tests/key.pem: a private key
     "#);
-    insta::assert_snapshot!(error.hint().unwrap(), @r#"leave it out in pannier.toml with `exclude = [".env"]`, or, where it is no secret, pack it with `allow = [".env"]`"#);
+    insta::assert_snapshot!(error.hint().unwrap(), @r#"leave it out in pannier.toml with `exclude = [".env"]`, or, where it belongs there, pack it with `allow = [".env"]`"#);
     project.allow = Patterns::new(&["tests/key.pem".to_owned()]);
     project.exclude = Patterns::new(&[".env".to_owned()]);
     assert_eq!(project.stage(&quiet()).unwrap().1, ["manage.py", "tests/key.pem"]);
@@ -164,7 +167,67 @@ fn a_missing_project_is_named() {
     project.exclude = Patterns::default();
     let gone = Path::new("/nowhere/site");
     let (exclude, allow) = (Patterns::default(), Patterns::default());
-    let request = Request { project: gone, manage: None, exclude: &exclude, allow: &allow, own_folders: &[] };
+    let (exclude, allow) = (&exclude, &allow);
+    let request =
+        Request { project: gone, manage: None, exclude, allow, largest: MIB, state: State::Any, own_folders: &[] };
     let error = stage(&request, &project.path().join("app"), &ambient(), &quiet()).unwrap_err();
     insta::assert_snapshot!(told(&error), @"`/nowhere/site` is not a folder");
+}
+
+#[test]
+fn a_pattern_that_matches_nothing_is_a_warning() {
+    let mut project = Project::with(&[("manage.py", ""), ("docs/x.md", "")]);
+    project.exclude = Patterns::new(&["docs".to_owned(), "dosc".to_owned()]);
+    project.allow = Patterns::new(&["key.pem".to_owned()]);
+    let sink = quiet();
+    project.stage(&sink).unwrap();
+    let warnings: Vec<String> = sink.events().into_iter().filter_map(warning).collect();
+    insta::assert_snapshot!(warnings.join("\n"), @r"
+    `dosc`, configured in `exclude`, matches no file of the project
+    `key.pem`, configured in `allow`, matches no file of the project
+    ");
+}
+
+fn warning(event: Event) -> Option<String> {
+    if let Event::Warning { text } = event { Some(text) } else { None }
+}
+
+#[test]
+fn a_large_file_is_refused_unless_it_is_allowed() {
+    let large = "x".repeat(1024 * 1024 + 1);
+    let mut project = Project::with(&[("manage.py", ""), ("film.mp4", &large), ("just.bin", &large[1..])]);
+    let error = project.stage(&quiet()).unwrap_err();
+    insta::assert_snapshot!(told(&error), @r"
+    a file would be packed that must not be in a release:
+      film.mp4: 2 MiB, where 1 MiB is the most (`largest_file`)
+    ");
+    insta::assert_snapshot!(error.hint().unwrap(), @r#"leave it out in pannier.toml with `exclude = ["film.mp4"]`, or, where it belongs there, pack it with `allow = ["film.mp4"]`"#);
+    project.allow = Patterns::new(&["film.mp4".to_owned()]);
+    assert_eq!(project.stage(&quiet()).unwrap().1, ["film.mp4", "just.bin", "manage.py"]);
+}
+
+#[test]
+fn a_release_is_built_from_a_commit() {
+    let mut project = Project::with(&[("manage.py", ""), ("gone.py", ""), ("a b.py", "")]);
+    project.state = State::Committed;
+    let said = told(&project.stage(&quiet()).unwrap_err()).replace(project.path().to_str().unwrap(), "/site");
+    insta::assert_snapshot!(said, @"`/site` is not the working tree of a commit, and a release has to be");
+    project.commit();
+    std::fs::write(project.dir.path().join("untracked.py"), "").unwrap();
+    assert!(!project.stage(&quiet()).unwrap().0.source.unwrap().dirty);
+    std::fs::remove_file(project.dir.path().join("gone.py")).unwrap();
+    std::fs::write(project.dir.path().join("a b.py"), "1").unwrap();
+    let error = project.stage(&quiet()).unwrap_err();
+    insta::assert_snapshot!(told(&error), @r"
+    2 tracked files differ from the commit, and a release has to be built from one:
+      a b.py
+      gone.py
+    ");
+    insta::assert_snapshot!(error.hint().unwrap(), @"`git commit` or `git stash`, or build without `--release`");
+}
+
+#[test]
+fn what_says_how_to_build_is_not_packed() {
+    let project = Project::with(&[("manage.py", ""), ("pannier.toml", ""), ("docs/pannier.toml", "")]);
+    assert_eq!(project.stage(&quiet()).unwrap().1, ["docs/pannier.toml", "manage.py"]);
 }
