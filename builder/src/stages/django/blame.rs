@@ -1,4 +1,4 @@
-//! Which environment variable a settings module was probably missing, read from its traceback.
+//! What a settings module was probably missing (a variable, a module, a file), read from its traceback.
 
 /// What to write into pannier.toml, or what else to do: from the variable that Python knows was asked for, else from the
 /// traceback's words. `settings` is the module that was being loaded, where that is known.
@@ -7,6 +7,12 @@ pub fn hint(traceback: &str, variable: Option<&str>, settings: Option<&str>) -> 
         return Some(format!(
             "the variable `{variable}` is probably missing; a build needs no secrets, so give it a placeholder in \
              pannier.toml:\n\n[build.env]\n{variable} = \"only-for-the-build\""
+        ));
+    }
+    if let Some(file) = missing_file(traceback) {
+        return Some(format!(
+            "a build has the files that git tracks, less what is excluded: if `{file}` is one of the app's, track it; if \
+             it is made on the node, let the settings do without it here, or take its name from a variable"
         ));
     }
     let module = last_line(traceback)?.strip_prefix("ModuleNotFoundError: No module named ")?;
@@ -35,6 +41,12 @@ fn missing_variable(traceback: &str) -> Option<&str> {
         }
         _ => None,
     }
+}
+
+/// The file that the last line says is not there.
+fn missing_file(traceback: &str) -> Option<&str> {
+    let (_, said) = last_line(traceback)?.split_once("FileNotFoundError: ")?;
+    said.split(['\'', '"']).nth(1)
 }
 
 fn bare(word: &str) -> &str {
@@ -76,6 +88,12 @@ mod tests {
         ] {
             assert_eq!(missing_variable(line), variable, "{line}");
         }
+    }
+
+    #[test]
+    fn a_missing_file_is_named() {
+        let traceback = "FileNotFoundError: [Errno 2] No such file or directory: 'conf/site.ini'";
+        insta::assert_snapshot!(hint(traceback, None, None).unwrap(), @"a build has the files that git tracks, less what is excluded: if `conf/site.ini` is one of the app's, track it; if it is made on the node, let the settings do without it here, or take its name from a variable");
     }
 
     #[test]
