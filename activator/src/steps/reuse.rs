@@ -22,7 +22,7 @@ use pannier_shared::digest;
 use pannier_shared::event::{Amount, Event, Sink};
 use pannier_shared::sys::cores::{self, on_all_cores};
 use pannier_shared::sys::dir::Dir;
-use pannier_shared::sys::{clock, fs};
+use pannier_shared::sys::{clock, fs, process};
 
 use crate::ledger::{Hashed, Ledger};
 use crate::plan::{Choice, Kind, Place, Plan, Wanted};
@@ -41,6 +41,9 @@ const LARGE: u64 = 4 << 20;
 
 /// So many files in a row are one thread's: neighbours share a folder, and two threads in one folder wait for each other.
 const NEIGHBOURS: usize = 64;
+/// Threads per core: on a cold disk they wait for folders and inodes more than they compute. Measured on ext4 with nothing
+/// cached, 2 cores: 0.52 s with one per core, 0.45 s with two, 0.41 s with four.
+const THREADS: usize = 4;
 /// Files that each thread has open before it hashes the first of them.
 const AHEAD: usize = 32;
 
@@ -178,7 +181,7 @@ impl<'a> Sharing<'a> {
     /// Shares all there is. The folders are made here meanwhile: hashing needs none of them.
     fn on_all_cores(&self) -> Result<(), fs::Error> {
         std::thread::scope(|scope| {
-            for _ in 0..cores::count().min(self.tasks.len()) {
+            for _ in 0..(cores::count() * THREADS).min(self.tasks.len()) {
                 scope.spawn(|| self.work());
             }
             let made = make_folders(self.plan, self.staging);
@@ -211,12 +214,15 @@ impl<'a> Sharing<'a> {
     }
 
     fn hands(&self) -> Hands<'_> {
+        let cursors = || self.trees.iter().map(|tree| tree.as_ref().map(Dir::cursor)).collect();
         Hands {
             staging: self.staging.cursor(),
-            trees: self.trees.iter().map(|tree| tree.as_ref().map(Dir::cursor)).collect(),
+            trees: cursors(),
+            sources: cursors(),
             method: self.plan.method(),
             folders: &self.folders,
             ledger: self.ledger,
+            user: process::user(),
             now: self.now,
             buffer: vec![0; digest::BUFFER],
             read: 0,

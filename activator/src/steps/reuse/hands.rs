@@ -9,11 +9,10 @@ use pannier_shared::digest::{self, Digest, HashingWriter};
 use pannier_shared::sys::dir::Cursor;
 use pannier_shared::sys::fs::{self, Tail};
 use pannier_shared::sys::look::Look;
-use pannier_shared::sys::process;
 
 use super::{LARGE, Method, Task};
 use crate::ledger::{Hashed, Ledger};
-use crate::plan::{Kind, Place};
+use crate::plan::Kind;
 use crate::verify::Damage;
 
 /// Why a file was not shared.
@@ -51,14 +50,18 @@ pub enum Source {
 pub struct Hands<'a> {
     /// Where files are made.
     pub staging: Cursor<'a>,
-    /// The releases' trees.
+    /// The releases' trees, to look for sources in.
     pub trees: Vec<Option<Cursor<'a>>>,
+    /// The same, to link from: sources are looked for some time before they are used, and each has its own folder open.
+    pub sources: Vec<Option<Cursor<'a>>>,
     /// How they are shared.
     pub method: Method,
     /// Set when the folders are made, or cannot be.
     pub folders: &'a OnceLock<bool>,
     /// What was hashed before.
     pub ledger: &'a Ledger,
+    /// Whose the files must be.
+    pub user: u32,
     /// What is hashed now is hashed at this time.
     pub now: i64,
     /// To read through.
@@ -92,7 +95,12 @@ impl Hands<'_> {
         };
         self.prove(task, &file)?;
         self.await_folders()?;
-        if self.share(task, &file)? { self.note(task, &look, self.now) } else { self.copy(&file, task.row) }
+        match self.share(task, &file)? {
+            true if self.note(task, &look, self.now)? => Ok(()),
+            // Somebody writes to it.
+            true => Err(Damage::Changed.into()),
+            false => self.copy(&file, task.row),
+        }
     }
 
     fn await_folders(&self) -> Result<(), NotShared> {
@@ -101,7 +109,7 @@ impl Hands<'_> {
 
     fn recall(&mut self, task: &Task) -> Result<Option<Source>, NotShared> {
         let look = tree(&mut self.trees, task)?.look(&task.place.path).map_err(unopened)?;
-        check(&look, task.row, task.place)?;
+        self.check(&look, task)?;
         // What a fetch left was not made durable: however it looks, it is read.
         let at = self.ledger.knows(&look, &task.row.sha256).filter(|_| task.kind == Kind::Release);
         Ok(at.map(|at| Source::Known(look, at)))
@@ -110,9 +118,24 @@ impl Hands<'_> {
     fn open(&mut self, task: &Task) -> Result<(File, Look), NotShared> {
         let file = tree(&mut self.trees, task)?.open_file(&task.place.path).map_err(unopened)?;
         let look = Look::of(&file).map_err(unreadable)?;
-        check(&look, task.row, task.place)?;
+        self.check(&look, task)?;
         fs::will_read(&file, task.row.size.min(LARGE));
         Ok((file, look))
+    }
+
+    /// Kind, mode, owner and size must be what the file's table says.
+    fn check(&self, look: &Look, task: &Task) -> Result<(), Damage> {
+        if !look.is_file() {
+            return Err(Damage::Kind { expected: "a file", found: look.kind() });
+        }
+        let (expected, found) = (if task.place.executable { 0o755 } else { 0o644 }, look.permissions());
+        if found != expected {
+            return Err(Damage::mode(expected, found));
+        }
+        if look.owner != self.user {
+            return Err(Damage::Owner { uid: look.owner });
+        }
+        if look.size == task.row.size { Ok(()) } else { Err(Damage::Changed) }
     }
 
     /// Proves that an open file has the content its table says.
@@ -127,7 +150,7 @@ impl Hands<'_> {
     /// what it was a moment ago.
     fn share_known(&mut self, task: &Task, look: &Look, at: i64) -> Result<bool, NotShared> {
         let Task { row, place, .. } = task;
-        let from = tree(&mut self.trees, task)?;
+        let from = tree(&mut self.sources, task)?;
         let shared = match self.method {
             Method::Link => is_linkable(task) && self.staging.link_name(from, &place.path, &row.path)?,
             Method::Clone => {
@@ -136,16 +159,7 @@ impl Hands<'_> {
                     && self.staging.clone_file(&file, &row.path, row.mode()).is_ok()
             }
         };
-        if !shared {
-            return Ok(false);
-        }
-        let same = self.method == Method::Clone || is_still(&self.staging.look(&row.path)?, look);
-        if same {
-            self.note(task, look, at)?
-        } else {
-            self.staging.remove_file(&row.path)?
-        }
-        Ok(same)
+        Ok(shared && self.note(task, look, at)?)
     }
 
     fn share(&mut self, task: &Task, file: &File) -> Result<bool, NotShared> {
@@ -157,13 +171,16 @@ impl Hands<'_> {
         }
     }
 
-    /// Remembers how the new file looks; `before` is how its source looked before it was hashed.
-    fn note(&mut self, task: &Task, before: &Look, at: i64) -> Result<(), NotShared> {
+    /// Remembers how the new file looks; `before` is how its source looked. A link that is not to that very file, or to
+    /// one that was written to, is taken away again.
+    fn note(&mut self, task: &Task, before: &Look, at: i64) -> Result<bool, NotShared> {
         let look = self.staging.look(&task.row.path)?;
-        if self.method == Method::Clone || is_still(&look, before) {
-            self.hashed.push(Hashed { look, sha256: task.row.sha256, at });
+        let same = self.method == Method::Clone || is_still(&look, before);
+        match same {
+            true => self.hashed.push(Hashed { look, sha256: task.row.sha256, at }),
+            false => self.staging.remove_file(&task.row.path)?,
         }
-        Ok(())
+        Ok(same)
     }
 
     /// Copies a file that cannot be shared. What is copied is hashed once more: it is read a second time.
@@ -201,19 +218,4 @@ fn unreadable(why: io::Error) -> Damage {
 
 fn unopened(error: fs::Error) -> Damage {
     if error.is_not_found() { Damage::Missing } else { unreadable(error.source) }
-}
-
-/// Kind, mode, owner and size must be what the file's table says.
-fn check(look: &Look, row: &FileRow, place: &Place) -> Result<(), Damage> {
-    if !look.is_file() {
-        return Err(Damage::Kind { expected: "a file", found: look.kind() });
-    }
-    let (expected, found) = (if place.executable { 0o755 } else { 0o644 }, look.permissions());
-    if found != expected {
-        return Err(Damage::mode(expected, found));
-    }
-    if look.owner != process::user() {
-        return Err(Damage::Owner { uid: look.owner });
-    }
-    if look.size == row.size { Ok(()) } else { Err(Damage::Changed) }
 }
