@@ -11,6 +11,7 @@ use pannier_activator::fetch::Origin;
 use pannier_activator::ledger::Ledger;
 use pannier_activator::plan::Plan;
 use pannier_activator::plan::ranges::Cost;
+use pannier_activator::steps::ahead::Ahead;
 use pannier_activator::steps::fetch::transfer;
 use pannier_activator::steps::reuse::{Method, reuse};
 use pannier_shared::event::Silent;
@@ -40,6 +41,6 @@ fn main() {
     let folder = Dir::open(Path::new(folder)).unwrap();
     let reused = reuse(&plan, &Ledger::default(), &folder, &Silent).unwrap();
     let began = Instant::now();
-    transfer(&plan, &reused, store.as_ref(), &runtime, &folder, &Silent).unwrap();
+    transfer(&plan, &reused, Ahead::nothing(&plan), store.as_ref(), &runtime, &folder, &Silent).unwrap();
     println!("{:.4}", began.elapsed().as_secs_f64());
 }

@@ -7,11 +7,12 @@
 //! and durable: every byte was synced before the rename (one `syncfs`, measured at 0.2 s where an fsync per file takes a
 //! minute). The release's records are renamed before its tree, so that a tree without its proof cannot be.
 
+use std::panic::resume_unwind;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use pannier_shared::archive::COMPLETE;
 use pannier_shared::event::{Event, Sink};
-use pannier_shared::id::{AppName, Version};
+use pannier_shared::id::Version;
 use pannier_shared::report::human;
 use pannier_shared::signature::{Trust, Verified};
 use pannier_shared::statement::Statement;
@@ -21,21 +22,23 @@ use pannier_shared::sys::dir::Dir;
 use pannier_shared::sys::{clock, fs};
 use tokio::runtime::Runtime;
 
-use crate::admit;
 use crate::journal::{Ongoing, Operation, Outcome};
 use crate::ledger::{Ledger, Rehash};
 use crate::leftover;
 use crate::node::Node;
 use crate::plan::{Kept, Kind, Plan};
 use crate::record;
-use crate::resolve::{self, AnotherHere, What, already_here};
+use crate::resolve::{What, already_here};
 use crate::state::{Release, State};
+use crate::steps::ahead::{Ahead, fetch_ahead};
 use crate::steps::fetch::{self as transfer_step, Transferred};
 use crate::steps::reuse::{self as reuse_step, Method, Reused};
 use crate::steps::room::{self as room_step, NoRoom};
 
+mod error;
 mod find;
 
+pub use error::{Error, Failure};
 use find::{Finding, find};
 
 /// The steps that act.
@@ -52,69 +55,6 @@ fn bring<'a>() -> [Step<Bringing<'a>, Error>; 9] {
         Step { name: "commit", does: "put it under `releases/`", run: commit, undo: Undo::By(withdraw) },
         Step { name: "remember", does: "record it as prepared", run: remember, undo: Undo::By(forget) },
     ]
-}
-
-/// Why a release is not brought here.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// It is not found, or not to be believed.
-    #[error(transparent)]
-    Resolve(#[from] resolve::Error),
-    /// It cannot run here.
-    #[error(transparent)]
-    Admit(#[from] admit::Error),
-    /// Another release of that version is here.
-    #[error(transparent)]
-    AnotherHere(#[from] AnotherHere),
-    /// Something lies where the release should go.
-    #[error("`{}` is there already, and no fetch has put it there", .0.display())]
-    InTheWay(PathBuf),
-    /// The disk is too full.
-    #[error(transparent)]
-    NoRoom(#[from] NoRoom),
-    /// It could not be transferred.
-    #[error(transparent)]
-    Transfer(#[from] transfer_step::Error),
-    /// A step ran before the one it stands on: a bug.
-    #[error("there is no plan to follow")]
-    NoPlan,
-    /// The tree lacks its last file.
-    #[error("the release has no `{}`: it is not whole", COMPLETE)]
-    NotComplete,
-    /// The file system refused.
-    #[error(transparent)]
-    Fs(#[from] fs::Error),
-}
-
-impl Error {
-    /// What a person can type about it.
-    pub fn hint(&self) -> Option<String> {
-        match self {
-            Error::Resolve(error) => error.hint(),
-            Error::Admit(error) => error.hint(),
-            Error::AnotherHere(_) => Some("what is published never changes: find out who replaced it".to_owned()),
-            Error::InTheWay(path) => {
-                let path = path.display();
-                Some(format!("if it is not needed, move it away: `mv {path} {path}.old`"))
-            }
-            Error::NoRoom(error) => Some(error.hint()),
-            Error::Transfer(_) | Error::NoPlan | Error::NotComplete | Error::Fs(_) => None,
-        }
-    }
-}
-
-/// A failed fetch; what could be undone was undone.
-#[derive(Debug, thiserror::Error)]
-#[error("failed to fetch `{what}` of `{app}`")]
-pub struct Failure {
-    /// The app.
-    pub app: AppName,
-    /// What was asked for.
-    pub what: What,
-    /// Why it is not here.
-    pub source: Error,
-    /// What could not be undone.
-    pub left: Vec<steps::NotUndone<Error>>,
 }
 
 /// Where releases come from, and whom to believe.
@@ -184,6 +124,7 @@ struct Bringing<'a> {
     is_of_use: bool,
     plan: Option<Plan>,
     reused: Option<Reused>,
+    ahead: Option<Ahead>,
     moved: Option<Transferred>,
 }
 
@@ -216,6 +157,7 @@ impl<'a> Bringing<'a> {
             is_of_use: false,
             plan: None,
             reused: None,
+            ahead: None,
             moved: None,
         })
     }
@@ -302,7 +244,9 @@ fn unstage(run: &mut Bringing) -> Result<(), Error> {
 fn reuse(run: &mut Bringing) -> Result<Done, Error> {
     let tree = Dir::open(&run.tree())?;
     let plan = run.plan.as_ref().ok_or(Error::NoPlan)?;
-    let mut reused = reuse_step::reuse(plan, &run.ledger, &tree, run.sink)?;
+    let (reused, ahead) = reuse_and_fetch_ahead(plan, run, &tree);
+    let mut reused = reused?;
+    run.ahead = Some(ahead);
     run.ledger.add(reused.hashed.drain(..));
     let reused = run.reused.insert(reused);
     let said = match plan.method() {
@@ -313,14 +257,27 @@ fn reuse(run: &mut Bringing) -> Result<Done, Error> {
     Ok(Done::said(said).moved(reused.bytes, reused.files))
 }
 
+/// What is known to be missing is fetched meanwhile.
+fn reuse_and_fetch_ahead(plan: &Plan, run: &Bringing, tree: &Dir) -> (fs::Result<Reused>, Ahead) {
+    let (Origin { store, runtime, .. }, enough) = (run.origin, AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        let ahead = scope.spawn(|| fetch_ahead(plan, store, runtime, &enough));
+        let reused = reuse_step::reuse(plan, &run.ledger, tree, run.sink);
+        enough.store(true, Ordering::Relaxed);
+        (reused, ahead.join().unwrap_or_else(|why| resume_unwind(why)))
+    })
+}
+
 fn transfer(run: &mut Bringing) -> Result<Done, Error> {
     let Origin { store, runtime, .. } = run.origin;
     let tree = Dir::open(&run.tree())?;
-    let (Some(plan), Some(reused)) = (&run.plan, &run.reused) else { return Err(Error::NoPlan) };
+    let (Some(plan), Some(reused), Some(ahead)) = (&run.plan, &run.reused, run.ahead.take()) else {
+        return Err(Error::NoPlan);
+    };
     transfer_step::keep(plan, &run.records())?;
     // Last, because it says that the others are there.
     fs::write(&record::statement(&run.records()), run.statement.bytes())?;
-    let transferred = transfer_step::transfer(plan, reused, store, runtime, &tree, run.sink);
+    let transferred = transfer_step::transfer(plan, reused, ahead, store, runtime, &tree, run.sink);
     run.is_of_use = transferred.as_ref().is_err_and(transfer_step::Error::is_of_the_store);
     let (moved, hashed) = transferred?;
     run.ledger.add(hashed);

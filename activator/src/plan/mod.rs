@@ -6,6 +6,8 @@
 //! only known when it is hashed again, so the frames are named last, by [`Plan::runs`], when it is known which files
 //! are [`Wanted`] from the store.
 
+use std::collections::HashSet;
+
 use pannier_shared::archive::read::Contents;
 use pannier_shared::event::Sink;
 use pannier_shared::signature::Verified;
@@ -138,7 +140,12 @@ impl Plan {
 
     /// The requests that bring `wanted`.
     pub fn runs(&self, wanted: &Wanted) -> Vec<Run> {
-        ranges::frames(self.contents(), |file| wanted.contains(file), &self.cost)
+        self.runs_besides(wanted, &HashSet::new())
+    }
+
+    /// The same without the frames that came already, by number.
+    pub fn runs_besides(&self, wanted: &Wanted, came: &HashSet<usize>) -> Vec<Run> {
+        ranges::frames(self.contents(), |file| wanted.contains(file), |frame| came.contains(&frame), &self.cost)
     }
 
     /// What the disk must have free. A linked file needs nothing, a clone only its inode; every new one up to a block

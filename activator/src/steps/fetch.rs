@@ -8,15 +8,18 @@
 //! A frame that came damaged is fetched once more, alone, when all others are written: what was proven is never fetched
 //! again because of it.
 //!
+//! What was written is flushed now and then while others decode, so that the one sync that counts, before the rename,
+//! has little left to do: allocating blocks for 26,000 files took it 0.4 s of 1.4 s, on one core.
+//!
 //! The digest of the whole file is not computed here: the chain proves every byte that is used (see `archive::read`).
 
 use std::fmt;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use crossbeam_channel::{Receiver, Sender, unbounded};
+use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use pannier_shared::archive::read::{self, Contents, Frame, Outline};
 use pannier_shared::event::{Amount, Event, Sink};
@@ -29,6 +32,7 @@ use pannier_shared::sys::{cores, fs};
 use tokio::runtime::Runtime;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::ahead::{Ahead, Arrived};
 use super::remote::{Remote, Taken, is_damage};
 use super::reuse::Reused;
 use super::unpack::{self, Unpacker};
@@ -40,7 +44,9 @@ use crate::plan::ranges::Run;
 pub const STEP: &str = "transfer";
 /// Bytes that may be on their way between the store and the disk, compressed. With one decoded frame per core this is
 /// what keeps a fetch far below 128 MiB.
-const BUDGET: u64 = 32 << 20;
+pub const BUDGET: u64 = 32 << 20;
+/// So many bytes are written before the disk is made to take them while others are decoded.
+const FLUSH: u64 = 64 << 20;
 /// The most damaged frames that are fetched again. When there are more, it is not chance, and a fetch that goes on only
 /// hides it.
 const MOST_DAMAGED: usize = 16;
@@ -120,24 +126,27 @@ impl fmt::Display for Transferred {
     }
 }
 
-/// Fetches what was not reused of a planned release into `staging`, where everything else is already, and makes the
+/// Fetches what was not reused of a planned release, and did not come `ahead`, into `staging`, where everything else is already, and makes the
 /// links. Says what was moved, for the plan too, and what the ledger should know of the new files.
 ///
 /// On an error the folder holds rubbish for the caller to remove; nothing outside of it was touched.
 pub fn transfer(
     plan: &Plan,
     reused: &Reused,
+    ahead: Ahead,
     store: &dyn Store,
     runtime: &Runtime,
     staging: &Dir,
     sink: &dyn Sink,
 ) -> Result<(Transferred, Vec<Hashed>), Error> {
-    let remote = Remote::new(store, plan.release(), plan.taken());
+    let runs = plan.runs_besides(&reused.wanted, &ahead.frames());
+    let Ahead { arrived, failed, budget, taken } = ahead;
+    let remote = Remote::new(store, plan.release(), taken);
     let unpacker = Unpacker::new(staging, plan.contents(), &reused.wanted);
-    let pass = Pass { remote: &remote, runtime, plan, unpacker: &unpacker, sink };
-    let damaged = pass.fetch(plan.runs(&reused.wanted), Attempt::First)?;
+    let pass = Pass { remote: &remote, runtime, plan, unpacker: &unpacker, budget, sink };
+    let damaged = pass.fetch(arrived, failed.map_or(Ok(runs), Err), Attempt::First)?;
     if !damaged.is_empty() {
-        pass.fetch(pass.again(damaged), Attempt::Again)?;
+        pass.fetch(Vec::new(), Ok(pass.again(damaged)), Attempt::Again)?;
     }
     let hashed = unpacker.end()?;
     let Taken { bytes, requests } = remote.taken();
@@ -182,24 +191,48 @@ type Damaged = (usize, read::Error);
 struct Decoders<'a> {
     unpacker: &'a Unpacker<'a>,
     attempt: Attempt,
+    written: AtomicU64,
     failed: AtomicBool,
     error: Mutex<Option<unpack::Error>>,
     damaged: Mutex<Vec<Damaged>>,
 }
 
 impl Decoders<'_> {
-    fn work(&self, incoming: &Receiver<Work<'_>>) {
+    fn work(&self, incoming: &Receiver<Work<'_>>, flush: &Sender<()>) {
         let mut writer = self.unpacker.writer();
         for work in incoming {
             if self.failed.load(Ordering::Relaxed) {
                 continue;
             }
             let written = writer.frame(work.frame, &work.bytes);
-            if let Err(error) = written.or_else(|error| self.put_off(&work, error)) {
-                self.error.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
-                self.failed.store(true, Ordering::Relaxed);
+            match written.or_else(|error| self.put_off(&work, error)) {
+                Ok(()) => self.count(work.frame.plain, flush),
+                Err(error) => self.fail(error),
             }
         }
+    }
+
+    /// Asks for a flush each time that much was written; one that is asked for already is as good.
+    fn count(&self, bytes: u64, flush: &Sender<()>) {
+        let before = self.written.fetch_add(bytes, Ordering::Relaxed);
+        if before / FLUSH != (before + bytes) / FLUSH {
+            let _ = flush.try_send(());
+        }
+    }
+
+    /// Writes out what the decoders wrote so far, while they go on. An error is one of the fetch: the kernel reports it
+    /// only once.
+    fn flush(&self, asked: &Receiver<()>) {
+        for () in asked {
+            if let Err(error) = fs::sync_fs(self.unpacker.staging().path()) {
+                self.fail(error.into());
+            }
+        }
+    }
+
+    fn fail(&self, error: unpack::Error) {
+        self.error.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+        self.failed.store(true, Ordering::Relaxed);
     }
 
     /// Keeps a damaged frame for another attempt, if there is one. Nothing of it was written.
@@ -223,23 +256,33 @@ struct Pass<'a> {
     runtime: &'a Runtime,
     plan: &'a Plan,
     unpacker: &'a Unpacker<'a>,
+    budget: Arc<Semaphore>,
     sink: &'a dyn Sink,
 }
 
 impl Pass<'_> {
-    /// Fetches and unpacks the frames of `runs`; gives those that came damaged and may be fetched again.
-    fn fetch(&self, runs: Vec<Run>, attempt: Attempt) -> Result<Vec<Damaged>, Error> {
+    /// Unpacks the frames that `arrived`, and fetches and unpacks those of `runs`, if there is any use in it; gives those that came damaged and may be fetched again.
+    fn fetch(
+        &self,
+        arrived: Vec<Arrived>,
+        runs: Result<Vec<Run>, Error>,
+        attempt: Attempt,
+    ) -> Result<Vec<Damaged>, Error> {
         let unpacker = self.unpacker;
         let (failed, error, damaged) = (AtomicBool::new(false), Mutex::default(), Mutex::default());
-        let decoders = Decoders { unpacker, attempt, failed, error, damaged };
+        let decoders = Decoders { unpacker, attempt, written: AtomicU64::new(0), failed, error, damaged };
         let (send, incoming) = unbounded();
         let fetched = std::thread::scope(|scope| {
+            let (flush, asked) = bounded(1);
+            let decoders = &decoders;
             for _ in 0..cores::count() {
-                let (incoming, decoders) = (incoming.clone(), &decoders);
-                scope.spawn(move || decoders.work(&incoming));
+                let (incoming, flush) = (incoming.clone(), flush.clone());
+                scope.spawn(move || decoders.work(&incoming, &flush));
             }
-            drop(incoming);
-            self.runtime.block_on(self.fetch_runs(runs, &decoders, send))
+            scope.spawn(move || decoders.flush(&asked));
+            drop((incoming, flush));
+            arrived.into_iter().try_for_each(|arrived| self.hand_on(&arrived, &send))?;
+            self.runtime.block_on(self.fetch_runs(runs?, decoders, send))
         });
         // A decoder's error is the cause when both sides failed.
         match decoders.error.into_inner().unwrap_or_else(PoisonError::into_inner) {
@@ -264,17 +307,18 @@ impl Pass<'_> {
         decoders: &Decoders<'_>,
         send: Sender<Work<'b>>,
     ) -> Result<(), Error> {
-        let budget = Arc::new(Semaphore::new(BUDGET as usize));
         let items = runs.iter().map(|run| run.parts.len() as u64).sum();
         let total = Amount { bytes: runs.iter().map(Run::length).sum(), items };
         let done = Mutex::new(Amount::default());
         let fetch = |run: Run| {
-            let (budget, send, done) = (budget.clone(), &send, &done);
+            let (send, done) = (&send, &done);
             async move {
                 if decoders.failed.load(Ordering::Relaxed) {
                     return Ok(());
                 }
-                self.fetch_run(&run, decoders.attempt, budget, send).await?;
+                let arrived = self.fetch_run(run, decoders.attempt).await?;
+                self.hand_on(&arrived, send)?;
+                let run = arrived.run;
                 let mut done = done.lock().unwrap_or_else(PoisonError::into_inner);
                 *done = Amount { bytes: done.bytes + run.length(), items: done.items + run.parts.len() as u64 };
                 self.sink.emit(Event::Advanced { step: STEP, done: *done, total: Some(total) });
@@ -284,19 +328,19 @@ impl Pass<'_> {
         stream::iter(runs).map(fetch).buffer_unordered(self.plan.cost().connections).try_collect().await
     }
 
-    async fn fetch_run<'b>(
-        &'b self,
-        run: &Run,
-        attempt: Attempt,
-        budget: Arc<Semaphore>,
-        send: &Sender<Work<'b>>,
-    ) -> Result<(), Error> {
+    async fn fetch_run(&self, run: Run, attempt: Attempt) -> Result<Arrived, Error> {
         let permits = run.length().min(BUDGET) as u32;
-        let share = Arc::new(budget.acquire_many_owned(permits).await.map_err(|_| Error::Thread)?);
+        let share = self.budget.clone().acquire_many_owned(permits).await.map_err(|_| Error::Thread)?;
         let bytes = match attempt {
             Attempt::First => self.remote.read(run.range.clone()).await?,
             Attempt::Again => self.remote.read_anew(run.range.clone()).await?,
         };
+        Ok(Arrived { run, bytes, share: Arc::new(share) })
+    }
+
+    /// Gives the frames of a range to the decoders.
+    fn hand_on<'b>(&'b self, arrived: &Arrived, send: &Sender<Work<'b>>) -> Result<(), Error> {
+        let Arrived { run, bytes, share } = arrived;
         let frames = self.plan.contents().frames();
         for frame in run.parts.iter().map(|number| &frames[*number]) {
             let start = run.range.start;

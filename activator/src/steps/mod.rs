@@ -1,5 +1,6 @@
 //! The steps that the tables in `fetch` and `activate` are made of, one file each.
 
+pub mod ahead;
 pub mod confirm;
 pub mod fetch;
 pub mod remote;

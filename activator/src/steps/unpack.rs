@@ -74,6 +74,11 @@ impl<'a> Unpacker<'a> {
         Self { staging, contents, wanted, open: Mutex::default(), now, hashed: Mutex::default() }
     }
 
+    /// Where it writes.
+    pub fn staging(&self) -> &Dir {
+        self.staging
+    }
+
     /// The files it writes.
     pub fn wanted(&self) -> &Wanted {
         self.wanted

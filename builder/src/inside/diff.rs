@@ -214,7 +214,7 @@ impl Fetch {
         let wanted: Vec<bool> = contents.files().map(|file| is_wanted(file, &here)).collect();
         let artifact = &to.statement.artifact;
         let tail = read::tail_range(artifact)?;
-        let runs = [tables(from, to, &cost), ranges::frames(contents, |file| wanted[file], &cost)].concat();
+        let runs = [tables(from, to, &cost), ranges::frames(contents, |file| wanted[file], |_| false, &cost)].concat();
         Ok(Self {
             files: wanted.iter().filter(|wanted| **wanted).count() as u64,
             bytes: (tail.end - tail.start) + runs.iter().map(Run::length).sum::<u64>(),

@@ -68,11 +68,17 @@ pub fn runs(wanted: impl IntoIterator<Item = (usize, Range<u64>)>, cost: &Cost) 
     runs
 }
 
-/// The requests that bring `wanted` files, by number: of all frames, those with a byte of one. When every file that has
-/// content is wanted, every frame is taken, so that a first fetch checks the whole artifact.
-pub fn frames(contents: &Contents, wanted: impl Fn(usize) -> bool, cost: &Cost) -> Vec<Run> {
+/// The requests that bring `wanted` files, by number, without the frames that `came` already, by number: of all frames,
+/// those with a byte of one. When every file that has content is wanted, every frame is taken, so that a first fetch
+/// checks the whole artifact.
+pub fn frames(
+    contents: &Contents,
+    wanted: impl Fn(usize) -> bool,
+    came: impl Fn(usize) -> bool,
+    cost: &Cost,
+) -> Vec<Run> {
     let cold = contents.files().enumerate().all(|(number, file)| file.size == 0 || wanted(number));
-    let needed = |frame: &&Frame| cold || contents.files_in(frame).any(&wanted);
+    let needed = |frame: &&Frame| !came(frame.number) && (cold || contents.files_in(frame).any(&wanted));
     let frames = contents.frames().iter().filter(needed);
     runs(frames.map(|frame| (frame.number, frame.range.clone())), cost)
 }
