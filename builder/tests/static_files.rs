@@ -134,6 +134,8 @@ fn a_command_that_fails() {
       | a line that nobody needs
       | 
       | CommandError: no template uses it
+
+    hint: type `manage.py bundle --verbosity 2` in a fresh clone, with the variables of `[build.env]` and no others
     ");
 }
 

@@ -94,7 +94,10 @@ impl Error {
                 "commit them (`git add -f {root}`), or have them collected: `static = \"collect\"` in pannier.toml"
             )),
             Self::Collect { traceback, variable } => django::hint(traceback, variable.as_deref(), None),
-            Self::Command(process::Error::Failed { output, .. }) => django::hint(output, None, None),
+            Self::Command(process::Error::Failed { program, output, .. }) => {
+                let again = || format!("type `{program}` in a fresh clone, with the variables of `[build.env]` and no others");
+                django::hint(output, None, None).or_else(|| Some(again()))
+            }
             Self::Command(process::Error::NotStarted { .. }) => Some(
                 "a command is `manage.py ...`, or a program of the environment, of the project or in /usr/local/bin, /usr/bin and /bin".to_owned(),
             ),

@@ -50,8 +50,8 @@ const KINDS: &[&str] = &[
     "yml",
 ];
 
-/// Django reads it and no browser asks for it.
-const MANIFEST: &str = "staticfiles.json";
+/// Manifests of Django and of django-compressor: the app reads them and no browser asks for them.
+const MANIFESTS: &[&str] = &["staticfiles.json", "CACHE/manifest.json"];
 
 /// A larger file would keep one core busy for minutes, and pages do not hold such text.
 const LARGEST: u64 = 64 * 1024 * 1024;
@@ -106,7 +106,7 @@ fn files(folder: &Path) -> Result<Vec<File>, Error> {
     let mut files = Vec::new();
     for entry in WalkDir::new(folder).sort_by_file_name() {
         let entry = entry.map_err(Error::Walk)?;
-        if entry.file_type().is_file() && compresses(entry.path()) && entry.path() != folder.join(MANIFEST) {
+        if entry.file_type().is_file() && compresses(entry.path()) && !is_manifest(entry.path(), folder) {
             let size = fs::lstat(entry.path())?.len();
             files.push(File { path: entry.into_path(), size });
         }
@@ -118,6 +118,10 @@ fn files(folder: &Path) -> Result<Vec<File>, Error> {
 fn compresses(path: &Path) -> bool {
     let ending = path.extension().and_then(|end| end.to_str()).map(str::to_ascii_lowercase);
     ending.is_some_and(|end| KINDS.contains(&end.as_str()))
+}
+
+fn is_manifest(path: &Path, folder: &Path) -> bool {
+    MANIFESTS.iter().any(|manifest| path == folder.join(manifest))
 }
 
 /// The files by what is in them.
@@ -248,6 +252,7 @@ mod tests {
             ("tiny.css", b"a{}"),
             ("empty.js", b""),
             ("staticfiles.json", text.as_bytes()),
+            ("CACHE/manifest.json", text.as_bytes()),
             ("LOGO.SVG", text.as_bytes()),
         ]);
         assert_eq!(make(dir.path(), &[Encoding::Gz]).unwrap().files, 1);
