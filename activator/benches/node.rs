@@ -55,7 +55,8 @@ impl World {
         let source = self.folder.path().join("source");
         let (artifact, bytes) = release::packed(&source, version);
         let release = described(&format!("v{version}"));
-        let statement = Statement { kind: ReleaseType::Release, format: FORMAT, release, artifact };
+        let statement =
+            Statement { kind: ReleaseType::Release, format: FORMAT, release, artifact, documents: Default::default() };
         let (app, target) = (&statement.release.app, &statement.release.target);
         let signed = sign(&statement, &self.key).unwrap();
         let put = |key: &str, bytes: &[u8]| {

@@ -4,18 +4,19 @@
 //! undo; the last step moves the result out of it. So a build that fails, or is killed, leaves nothing that looks like a
 //! release, and the next build removes what a killed one left.
 
+use std::collections::BTreeMap;
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::available_parallelism;
 
 use pannier_shared::archive::write::{self, Options};
-use pannier_shared::digest::Digest;
+use pannier_shared::digest::{self, Digest};
 use pannier_shared::event::Sink;
-use pannier_shared::id::{AppName, Version};
+use pannier_shared::id::{AppName, DocumentName, Version};
 use pannier_shared::report::human;
 use pannier_shared::signature::SigningKey;
-use pannier_shared::statement::{Artifact, Description};
+use pannier_shared::statement::{Artifact, Attached, Description};
 use pannier_shared::steps::{self, Done, NotUndone, Step, Undo};
 use pannier_shared::sys::fs;
 use pannier_shared::sys::lock::Lock;
@@ -62,6 +63,7 @@ pub const TABLE: &[Step<Build, Error>] = &[
     Step { name: "static", does: "collect static files", run: collect_static, undo: IN_WORK },
     Step { name: "describe", does: "write down what is in the release", run: describe, undo: IN_WORK },
     Step { name: "pack", does: "pack the tree into an archive", run: pack_tree, undo: IN_WORK },
+    Step { name: "documents", does: "write down parts and provenance", run: write_documents, undo: IN_WORK },
     Step { name: "sign", does: "sign the release's statement", run: sign_statement, undo: IN_WORK },
     Step { name: "deliver", does: "put the release where it was asked for", run: deliver, undo: Undo::By(take_back) },
 ];
@@ -109,6 +111,9 @@ pub struct Build {
     django: Slot<Project>,
     tree: Slot<Tree>,
     artifact: Slot<Artifact>,
+    /// The files that decided on the dependencies.
+    requirements: BTreeMap<String, Digest>,
+    documents: Slot<BTreeMap<DocumentName, Attached>>,
     signed: Slot<Digest>,
     delivered: Option<PathBuf>,
 }
@@ -172,6 +177,8 @@ impl Build {
             django: Slot::EMPTY,
             tree: Slot::EMPTY,
             artifact: Slot::EMPTY,
+            requirements: BTreeMap::new(),
+            documents: Slot::EMPTY,
             signed: Slot::EMPTY,
             delivered: None,
         }
@@ -287,8 +294,10 @@ fn fetch_wheels(build: &mut Build) -> Result<Done, Error> {
     let required = found.read(&ask).map_err(wheels::Error::from)?;
     let folders = Folders { project: &build.project, wheels: &build.tree_root().join("wheels"), work: &build.work };
     let vendored = wheels::vendor(&required, folders, python, &platform, tools, build.sink.as_ref())?;
+    build.requirements.insert(found.file.clone(), digest_of(&build.project.join(&found.file))?);
     if let Some(list) = &vendored.resolved {
         fs::copy(list, &build.outbox().join("requirements.lock"))?;
+        build.requirements.insert("requirements.lock".to_owned(), digest_of(list)?);
     }
     let vendored = build.vendored.fill(vendored);
     let bytes = vendored.wheels.iter().map(|wheel| wheel.size).sum();
@@ -375,9 +384,20 @@ fn pack_tree(build: &mut Build) -> Result<Done, Error> {
     Ok(Done::said(format!("from {}", human::bytes(artifact.unpacked))).moved(artifact.size, artifact.entries))
 }
 
+fn write_documents(build: &mut Build) -> Result<Done, Error> {
+    let written = describe::documents(build)?;
+    let names: Vec<&str> = build.documents.fill(written).keys().map(DocumentName::as_str).collect();
+    Ok(Done::said(names.join(", ")))
+}
+
+fn digest_of(file: &Path) -> Result<Digest, Error> {
+    Ok(digest::of_reader(fs::open(file)?).map_err(fs::failed("read", file))?.0)
+}
+
 fn sign_statement(build: &mut Build) -> Result<Done, Error> {
     let (description, artifact) = (build.tree.get()?.description.clone(), build.artifact.get()?.clone());
-    let digest = sign::write(description, artifact, &build.request.key, &build.outbox().join(STATEMENT_FILE))?;
+    let (documents, out) = (build.documents.get()?.clone(), build.outbox().join(STATEMENT_FILE));
+    let digest = sign::write(description, artifact, documents, &build.request.key, &out)?;
     build.signed.fill(digest);
     Ok(Done::said(format!("sha256 {digest}")))
 }

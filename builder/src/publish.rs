@@ -1,10 +1,11 @@
 //! `pannier publish`: puts a built release into the store, where it is never changed again.
 //!
-//! The artifact goes first and the statement last, both only where nothing lies: so whoever finds a statement finds the
+//! The artifact goes first, then the documents, and the statement last, both only where nothing lies: so whoever finds a statement finds the
 //! whole release. Nothing has to be undone: an artifact without a statement is seen by nobody, and publishing the
 //! same release again goes on from there. What lies there already is compared by content: equal is success,
 //! different is refused, and of two who publish at once one wins and the other is told.
 
+mod documents;
 mod previous;
 
 use std::path::{Path, PathBuf};
@@ -17,7 +18,7 @@ use pannier_shared::keys;
 use pannier_shared::published::Published;
 use pannier_shared::report::human::bytes;
 use pannier_shared::signature::{Trust, Verified, VerifyError, verify};
-use pannier_shared::statement::{Document, Statement};
+use pannier_shared::statement::{DOCUMENT_LIMIT, Document, Statement};
 use pannier_shared::steps::{self, Done, Step, Undo};
 use pannier_shared::store::upload::Upload;
 use pannier_shared::store::{self, Condition, Key, MAX_RANGE, Store};
@@ -44,6 +45,7 @@ pub const TABLE: &[Step<Publication, Error>] = &[
         undo: Undo::Nothing("it only reads"),
     },
     Step { name: "upload", does: "upload the artifact", run: upload, undo: Undo::Nothing(INVISIBLE) },
+    Step { name: "documents", does: "publish the documents beside it", run: attach, undo: Undo::Nothing(INVISIBLE) },
     Step { name: "announce", does: "publish the statement", run: announce, undo: Undo::Nothing("it is the last step") },
 ];
 
@@ -74,6 +76,16 @@ pub enum Error {
         /// Size and digest of the file.
         found: String,
     },
+    /// A document was changed after it was built.
+    #[error("`{}` is not the document that its statement names: expected {expected}, found {found}", .path.display())]
+    Document {
+        /// The file.
+        path: PathBuf,
+        /// Size and digest from the statement.
+        expected: String,
+        /// Size and digest of the file.
+        found: String,
+    },
     /// The store failed.
     #[error("failed to publish to the store")]
     Store(#[from] store::Error),
@@ -96,7 +108,7 @@ impl Error {
             Self::Different { .. } => {
                 Some("a published version is never changed: build under another name, with `--version`".to_owned())
             }
-            Self::Artifact { .. } => Some("run `pannier build` again".to_owned()),
+            Self::Artifact { .. } | Self::Document { .. } => Some("run `pannier build` again".to_owned()),
             Self::Statement { source, .. } => source.hint(),
             Self::Store(error) => error.hint(),
             Self::Fs(_) => None,
@@ -206,12 +218,18 @@ fn check(publication: &mut Publication) -> Result<Done, Error> {
     let path = publication.folder.join(ARTIFACT_FILE);
     let artifact = &publication.statement.artifact;
     let (sha256, size) = digest::of_reader(fs::open(&path)?).map_err(fs::failed("read", &path))?;
-    if (sha256, size) == (artifact.sha256, artifact.size) {
-        return Ok(Done::said(format!("sha256 {sha256}")));
+    if (sha256, size) != (artifact.sha256, artifact.size) {
+        let (expected, found) = (words(artifact.size, &artifact.sha256), words(size, &sha256));
+        return Err(Error::Artifact { path, expected, found });
     }
-    let words = |size: u64, sha256: &Digest| format!("{size} bytes with sha256 {sha256}");
-    let (expected, found) = (words(artifact.size, &artifact.sha256), words(size, &sha256));
-    Err(Error::Artifact { path, expected, found })
+    for name in publication.statement.documents.keys() {
+        documents::read(&publication.folder, &publication.statement, name)?;
+    }
+    Ok(Done::said(format!("sha256 {sha256}")))
+}
+
+fn words(size: u64, sha256: &Digest) -> String {
+    format!("{size} bytes with sha256 {sha256}")
 }
 
 fn upload(publication: &mut Publication) -> Result<Done, Error> {
@@ -280,6 +298,29 @@ async fn measure(store: &dyn Store, key: &Key) -> Result<(u64, Digest), store::E
         hasher.update(&store.get_range(key, at..meta.size.min(at + MAX_RANGE), Some(&meta.etag)).await?);
     }
     Ok((meta.size, hasher.finish()))
+}
+
+fn attach(publication: &mut Publication) -> Result<Done, Error> {
+    if publication.found.is_some() {
+        return Ok(Done::said("nothing to publish"));
+    }
+    let release = &publication.statement.release;
+    for name in publication.statement.documents.keys() {
+        let bytes = documents::read(&publication.folder, &publication.statement, name)?;
+        let key = keys::document(&release.app, &release.version, &release.target, name);
+        let put = publication.store.put(&key, bytes.clone().into(), Condition::Absent);
+        match publication.runtime.block_on(put) {
+            Ok(_) => {}
+            Err(store::Error::AlreadyExists { .. }) => {
+                let there = publication.runtime.block_on(publication.store.get(&key, DOCUMENT_LIMIT))?.bytes;
+                if there != bytes {
+                    return Err(publication.different(format!("another `{name}` lies there")));
+                }
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(Done::default().moved(0, publication.statement.documents.len() as u64))
 }
 
 fn announce(publication: &mut Publication) -> Result<Done, Error> {

@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use pannier_builder::build::build;
 use pannier_builder::publish::{ARTIFACT_FILE, STATEMENT_FILE};
+use pannier_builder::stages::documents::{PROVENANCE_FILE, SBOM_FILE};
 use pannier_builder::tree::Tree;
 use pannier_shared::digest::Digest;
 use pannier_shared::event::Sink;
@@ -38,14 +39,20 @@ fn entries(root: &Path) -> BTreeMap<String, (char, bool, Vec<u8>)> {
 #[test]
 fn two_builds_in_two_folders_give_the_same_tree_and_archive() {
     let (one, two) = (Site::of(&files()), Site::of(&files()));
-    let (first, second) = (one.build_to("pack").unwrap(), two.build_to("pack").unwrap());
+    let (first, second) = (one.build_to("documents").unwrap(), two.build_to("documents").unwrap());
     let first_entries = entries(&first.tree().unwrap().root);
     let second_entries = entries(&second.tree().unwrap().root);
     let differing = |(path, entry): &(&String, &(char, bool, Vec<u8>))| second_entries.get(*path) != Some(*entry);
     let different: Vec<&String> = first_entries.iter().filter(differing).map(|(path, _)| path).collect();
     assert!(different.is_empty() && first_entries.len() == second_entries.len(), "{different:?}");
-    let archive = |tree: &Tree| std::fs::read(tree.root.with_file_name("out").join(ARTIFACT_FILE)).unwrap();
-    assert!(archive(first.tree().unwrap()) == archive(second.tree().unwrap()), "same tree, different archive");
+    let out = |tree: &Tree, name: &str| std::fs::read(tree.root.with_file_name("out").join(name)).unwrap();
+    for name in [ARTIFACT_FILE, SBOM_FILE, PROVENANCE_FILE] {
+        let same = out(first.tree().unwrap(), name) == out(second.tree().unwrap(), name);
+        assert!(same, "same tree, different `{name}`");
+    }
+    let sbom: serde_json::Value = serde_json::from_slice(&out(first.tree().unwrap(), SBOM_FILE)).unwrap();
+    let django = sbom["components"].as_array().unwrap().iter().find(|part| part["name"] == "django").unwrap();
+    assert_eq!(django["licenses"][0]["license"]["name"], "BSD-3-Clause");
     let build_folder = one.dir.path().to_str().unwrap();
     for (path, (_, _, content)) in &first_entries {
         let found = String::from_utf8_lossy(content).contains(build_folder);
@@ -71,7 +78,8 @@ fn a_build_resolves_ranges_and_delivers_the_signed_release_and_nothing_else() {
         names.collect::<BTreeSet<String>>()
     };
     assert_eq!(list(&site.dir.path().join("out")), BTreeSet::from([name]));
-    let expected = [ARTIFACT_FILE, STATEMENT_FILE, "requirements.lock"].map(str::to_owned);
+    let expected =
+        [ARTIFACT_FILE, STATEMENT_FILE, "provenance.json", "requirements.lock", "sbom.cdx.json"].map(str::to_owned);
     assert_eq!(list(&built.folder), BTreeSet::from(expected));
     let digest = |name: &str| Digest::of(&std::fs::read(built.folder.join(name)).unwrap());
     assert_eq!((digest(ARTIFACT_FILE), digest(STATEMENT_FILE)), (built.artifact.sha256, built.statement));

@@ -89,6 +89,12 @@ name! {
     Target, "target", target_rule
 }
 
+name! {
+    /// The file name of a document beside an archive, such as `sbom.cdx.json`. Lower-case letters, digits, `.` and `-`,
+    /// at most 63, ending in `.json`; not `release.json`, which is the statement.
+    DocumentName, "document name", document_rule
+}
+
 impl Target {
     /// The machine this program was built for.
     pub fn host() -> Self {
@@ -105,6 +111,21 @@ fn lower_rule(text: &str) -> Option<&'static str> {
         Some("only lower-case letters, digits and `-` are allowed")
     } else if text.starts_with('-') || text.ends_with('-') {
         Some("it must start and end with a letter or digit")
+    } else {
+        None
+    }
+}
+
+fn document_rule(text: &str) -> Option<&'static str> {
+    let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '.' | '-');
+    if text.len() > 63 {
+        Some("it must have at most 63 characters")
+    } else if !text.chars().all(allowed) {
+        Some("only lower-case letters, digits, `.` and `-` are allowed")
+    } else if !text.starts_with(|c: char| c.is_ascii_alphanumeric()) || !text.ends_with(".json") {
+        Some("it must start with a letter or digit and end in `.json`")
+    } else if text == "release.json" {
+        Some("it is the statement's own name")
     } else {
         None
     }
@@ -176,6 +197,17 @@ mod tests {
     fn the_host_is_a_valid_target() {
         let host = Target::host();
         assert_eq!(host.as_str().parse::<Target>().unwrap(), host);
+    }
+
+    #[test]
+    fn documents_are_json_files_that_cannot_hide_anything() {
+        for good in ["sbom.cdx.json", "provenance.json", "0.json"] {
+            assert!(good.parse::<DocumentName>().is_ok(), "{good:?}");
+        }
+        for bad in ["", ".json", "release.json", "../x.json", "a/b.json", "A.json", "artifact.tar.zst", "a b.json"] {
+            assert!(bad.parse::<DocumentName>().is_err(), "{bad:?}");
+        }
+        assert!(format!("{}.json", "a".repeat(60)).parse::<DocumentName>().is_err());
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Where things lie in the store: the one place that spells keys.
 
-use crate::id::{AppName, ChannelName, Target, Version};
+use crate::id::{AppName, ChannelName, DocumentName, Target, Version};
 use crate::store::Key;
 
 /// The folder that holds an app's releases.
@@ -28,6 +28,11 @@ pub fn artifact(app: &AppName, version: &Version, target: &Target) -> Key {
     key(format!("{app}/releases/{version}/{target}/artifact.tar.zst"))
 }
 
+/// A document beside the archive of a release.
+pub fn document(app: &AppName, version: &Version, target: &Target, name: &DocumentName) -> Key {
+    key(format!("{app}/releases/{version}/{target}/{name}"))
+}
+
 /// The pointer of a channel.
 pub fn channel(app: &AppName, channel: &ChannelName) -> Key {
     key(format!("{app}/channels/{channel}.json"))
@@ -47,19 +52,22 @@ mod tests {
 
     const LOWER: &str = "[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?";
     const VERSION: &str = "[A-Za-z0-9][A-Za-z0-9._+-]{0,63}";
+    const DOCUMENT: &str = "[a-q0-9][a-z0-9.-]{0,57}[.]json";
     const TARGET: &str = "[A-Za-z0-9_]{1,20}-[A-Za-z0-9_]{1,20}-[A-Za-z0-9_]{1,20}";
 
     proptest! {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
         #[test]
-        fn valid_names_make_valid_keys(app in LOWER, version in VERSION, target in TARGET, name in LOWER) {
+        fn valid_names_make_valid_keys(app in LOWER, version in VERSION, target in TARGET, name in LOWER, file in DOCUMENT) {
             let (app, name): (AppName, ChannelName) = (app.parse().unwrap(), name.parse().unwrap());
             let (version, target): (Version, Target) = (version.parse().unwrap(), target.parse().unwrap());
+            let document_name: DocumentName = file.parse().unwrap();
             let folder = format!("{}/{target}", targets(&app, &version));
             prop_assert_eq!(&folder, &format!("{}/{version}/{target}", releases(&app)));
             prop_assert_eq!(statement(&app, &version, &target).to_string(), format!("{folder}/release.json"));
             prop_assert_eq!(artifact(&app, &version, &target).to_string(), format!("{folder}/artifact.tar.zst"));
+            prop_assert_eq!(document(&app, &version, &target, &document_name).to_string(), format!("{folder}/{document_name}"));
             prop_assert_eq!(channel(&app, &name).to_string(), format!("{}/{name}.json", channels(&app)));
         }
 

@@ -4,17 +4,19 @@
 //! Only the site is made of a few files instead of a Django project, where Python is not what is tested.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::disallowed_methods, reason = "a library for tests only")]
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use pannier_builder::publish::{self, Outcome, Publication};
+use pannier_builder::stages::documents::{self, Facts};
 use pannier_builder::stages::{pack, sign};
 use pannier_shared::archive::toc::{Class, Group};
 use pannier_shared::archive::write::Options;
 use pannier_shared::event::Silent;
-use pannier_shared::id::Target;
+use pannier_shared::id::{DocumentName, Target};
 use pannier_shared::signature::{SigningKey, Trust, Verified, verify};
-use pannier_shared::statement::{Description, Django, Interpreter, InterpreterOrigin, Statement};
+use pannier_shared::statement::{Artifact, Attached, Description, Django, Interpreter, InterpreterOrigin, Statement};
 use pannier_shared::store::Store;
 use pannier_shared::store::dir::DirStore;
 use pannier_shared::sys::clock;
@@ -104,7 +106,8 @@ impl World {
         let members = pack::members(&tree, group_of).unwrap();
         let options = Options { level: 3, workers: 2 };
         let artifact = pack::pack(members, options, &out.join(publish::ARTIFACT_FILE), &Silent).unwrap();
-        sign::write(description, artifact, &self.key, &out.join(publish::STATEMENT_FILE)).unwrap();
+        let documents = documents(&description, &artifact, &out);
+        sign::write(description, artifact, documents, &self.key, &out.join(publish::STATEMENT_FILE)).unwrap();
         out
     }
 
@@ -171,6 +174,13 @@ pub fn program(name: &str) -> PathBuf {
 pub fn said(output: &Output) -> String {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     format!("{}\nstdout: {}\nstderr: {}", output.status, text(&output.stdout), text(&output.stderr))
+}
+
+/// Writes the documents of a release, as a build does.
+fn documents(release: &Description, artifact: &Artifact, out: &Path) -> BTreeMap<DocumentName, Attached> {
+    let (licences, requirements) = (BTreeMap::new(), BTreeMap::new());
+    let facts = Facts { release, artifact, licences: &licences, requirements: &requirements };
+    documents::write(&facts, out).unwrap()
 }
 
 /// The groups of the sample tree.

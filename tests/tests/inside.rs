@@ -73,6 +73,8 @@ fn show_a_published_release() {
     in         file:///WORLD/store
     statement  sha256:<sha256>  signed by ci
     artifact   sha256:<sha256>  3.6 MB
+    beside     sha256:<sha256>  provenance.json, 2.1 kB
+    beside     sha256:<sha256>  sbom.cdx.json, 3.0 kB
     unpacked   3.5 MB in 26 entries
     commit     0000000000000000000000000000000000000002, and changes that are not in it
     python     3.11, bundled (cpython-311-HOST)
@@ -130,6 +132,8 @@ fn a_release_without_git_and_without_dependencies() {
     in         ./dist-v1
     statement  sha256:<sha256>  signed by ci
     artifact   sha256:<sha256>  3.3 MB
+    beside     sha256:<sha256>  provenance.json, 1.1 kB
+    beside     sha256:<sha256>  sbom.cdx.json, 1.3 kB
     unpacked   3.2 MB in 26 entries
     commit     none: it was not built from a git repository
     python     3.11, bundled (cpython-311-HOST)
@@ -300,5 +304,58 @@ fn nothing_is_said_of_what_was_not_signed() {
     error: failed to verify `dist-v1/release.json`
       caused by: the release statement is refused
       caused by: the signature by SHA256:<sha256> does not match the text: one of them was changed
+    ");
+}
+
+#[test]
+fn a_document_that_was_changed_is_refused_at_publish_and_at_show() {
+    let world = World::new();
+    let built = world.build("v1");
+    let sbom = built.join("sbom.cdx.json");
+    let whole = std::fs::read_to_string(&sbom).unwrap();
+    std::fs::write(&sbom, whole.replace("\"python\"", "\"pythom\"")).unwrap();
+    assert_snapshot!(told(&world, &["publish", "dist-v1"]), @r"
+    exit 4
+    error: `dist-v1/sbom.cdx.json` is not the document that its statement names: expected 1349 bytes with sha256 <sha256>, found 1349 bytes with sha256 <sha256>
+
+    hint: run `pannier build` again
+    ");
+    assert!(!world.path("store/polls").exists(), "nothing was published");
+    assert_snapshot!(told(&world, &["show", "dist-v1"]), @r"
+    exit 4
+    error: `dist-v1/sbom.cdx.json` is not the one that the statement names: expected sha256 <sha256>, found <sha256>
+    ");
+    std::fs::remove_file(&sbom).unwrap();
+    assert_snapshot!(told(&world, &["publish", "dist-v1"]), @r"
+    exit 3
+    error: failed to open `dist-v1/sbom.cdx.json`
+      caused by: No such file or directory (os error 2)
+    ");
+    std::fs::write(&sbom, &whole).unwrap();
+    assert_snapshot!(told(&world, &["publish", "dist-v1"]), @r"
+    exit 0
+    polls v1 is published in file:///WORLD/store
+    ");
+    let there = world.path("store/polls/releases/v1").join(Target::host().as_str()).join("sbom.cdx.json");
+    assert_eq!(std::fs::read_to_string(&there).unwrap(), whole);
+    std::fs::write(&there, "{}").unwrap();
+    assert_snapshot!(told(&world, &["show", "v1", "--app", APP]), @r"
+    exit 4
+    error: `polls/releases/v1/HOST/sbom.cdx.json` is not the one that the statement names: expected sha256 <sha256>, found <sha256>
+    ");
+}
+
+#[test]
+fn another_document_from_a_try_that_did_not_end_is_refused() {
+    let world = World::new();
+    world.publish(&world.build("v1")).unwrap();
+    let there = world.path("store/polls/releases/v1").join(Target::host().as_str());
+    std::fs::remove_file(there.join("release.json")).unwrap();
+    std::fs::write(there.join("provenance.json"), "{}").unwrap();
+    assert_snapshot!(told(&world, &["publish", "dist-v1"]), @r"
+    exit 5
+    error: version `v1` of `polls` is already published with different content: another `provenance.json` lies there
+
+    hint: a published version is never changed: build under another name, with `--version`
     ");
 }

@@ -117,8 +117,13 @@ impl World {
         members.push(Member { path: "app/link".into(), group, content });
         let mut bytes = Vec::new();
         let artifact = pack(members, Options { level: 3, workers: 1 }, &mut bytes, &Silent).unwrap();
-        let mut statement =
-            Statement { kind: ReleaseType::Release, format: FORMAT, release: described(version), artifact };
+        let mut statement = Statement {
+            kind: ReleaseType::Release,
+            format: FORMAT,
+            release: described(version),
+            artifact,
+            documents: Default::default(),
+        };
         change(&mut statement);
         let release = &statement.release;
         self.put(keys::artifact(&release.app, &release.version, &release.target).as_str(), &bytes);

@@ -1,9 +1,15 @@
-//! What a release says of itself, put together from what the stages found.
+//! What a release says of itself, and what is said of it beside the archive, put together from what the stages found.
 
-use pannier_shared::statement::{Dependency, Description, Interpreter as DescribedInterpreter, InterpreterOrigin};
+use std::collections::BTreeMap;
+
+use pannier_shared::id::DocumentName;
+use pannier_shared::statement::{
+    Attached, Dependency, Description, Interpreter as DescribedInterpreter, InterpreterOrigin,
+};
 
 use super::{Build, Error};
 use crate::stages::bundle::Packed;
+use crate::stages::documents::{self, Facts};
 use crate::stages::interpreter::{IMPLEMENTATION, Interpreter};
 use crate::stages::venv::{self, Venv};
 use crate::stages::wheels::{self, Wheel};
@@ -46,6 +52,17 @@ fn dependency(wheel: &Wheel) -> Dependency {
         wheel: wheel.file.clone(),
         sha256: wheel.sha256,
     }
+}
+
+/// Writes the documents beside the archive.
+pub fn documents(build: &Build) -> Result<BTreeMap<DocumentName, Attached>, Error> {
+    let facts = Facts {
+        release: &build.tree.get()?.description,
+        artifact: build.artifact.get()?,
+        licences: &documents::licences(build.venv.get()?)?,
+        requirements: &build.requirements,
+    };
+    Ok(documents::write(&facts, &build.outbox())?)
 }
 
 /// Which of its files change together.

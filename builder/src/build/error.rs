@@ -3,7 +3,8 @@
 use pannier_shared::sys::fs;
 
 use crate::stages::{
-    bundle, bytecode, django, interpreter, pack, proof, scratch, sign, source, static_files, tools, venv, wheels,
+    bundle, bytecode, django, documents, interpreter, pack, proof, scratch, sign, source, static_files, tools, venv,
+    wheels,
 };
 
 /// A build that failed; which step it was, the runner of the table says.
@@ -51,6 +52,9 @@ pub enum Error {
     /// The archive.
     #[error(transparent)]
     Pack(#[from] pack::Error),
+    /// The documents beside it.
+    #[error(transparent)]
+    Documents(#[from] documents::Error),
     /// The signature.
     #[error(transparent)]
     Sign(#[from] sign::Error),
@@ -77,6 +81,7 @@ impl Error {
             | Self::Scratch(_)
             | Self::Description(_)
             | Self::Pack(_)
+            | Self::Documents(_)
             | Self::Sign(_)
             | Self::TooEarly(_) => None,
         }

@@ -5,8 +5,8 @@ use std::io;
 use std::path::PathBuf;
 
 use pannier_builder::stages::{
-    bundle, django, elf, interpreter, pack, proof, requirements, scratch, sign, source, static_files, tools, venv,
-    wheels,
+    bundle, django, documents, elf, interpreter, pack, proof, requirements, scratch, sign, source, static_files, tools,
+    venv, wheels,
 };
 use pannier_builder::{build, inside, promote, publish, settings};
 use pannier_shared::archive::read;
@@ -134,6 +134,8 @@ fn of_build(error: &build::Error) -> Exit {
         build::Error::Static(error) => of_static(error),
         build::Error::Description(_) | build::Error::TooEarly(_) => Exit::Unexpected,
         build::Error::Pack(error) => of_pack(error),
+        build::Error::Documents(documents::Error::Fs(_)) => Exit::Machine,
+        build::Error::Documents(_) => Exit::Unexpected,
         build::Error::Sign(sign::Error::Fs(_)) => Exit::Machine,
         build::Error::Sign(sign::Error::Sign(_)) => Exit::Unexpected,
     }
@@ -270,6 +272,7 @@ fn of_publish(error: &publish::Error) -> Exit {
         publish::Error::Fs(error) if error.is_not_found() => Exit::NotFound,
         publish::Error::Fs(_) => Exit::Machine,
         publish::Error::Statement { .. } | publish::Error::Artifact { .. } => Exit::Verification,
+        publish::Error::Document { .. } => Exit::Verification,
         publish::Error::Store(error) => Exit::from(error),
         publish::Error::Different { .. } => Exit::Refused,
     }
@@ -283,6 +286,7 @@ fn of_inside(error: &inside::Error) -> Exit {
         inside::Error::Store(error) => Exit::from(error),
         inside::Error::Published(error) => Exit::from(error.as_ref()),
         inside::Error::Statement { .. } | inside::Error::Archive { .. } => Exit::Verification,
+        inside::Error::Document { .. } => Exit::Verification,
         inside::Error::ManyTargets { .. } => Exit::Usage,
     }
 }

@@ -1,5 +1,5 @@
 //! What is inside a release, read through the chain of proof: its statement must hold against the trust file, its
-//! root and tables against the statement. The frames that hold the files are not read.
+//! root and tables against the statement, and so must the documents beside the artifact. The frames that hold the files are not read.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -9,11 +9,14 @@ use bytes::{Bytes, BytesMut};
 use jiff::Timestamp;
 use pannier_shared::archive::read::{self, Contents, Outline, tail_range};
 use pannier_shared::archive::toc::{Class, Table};
+use pannier_shared::digest::Digest;
 use pannier_shared::id::{AppName, Target, Version};
 use pannier_shared::keys;
 use pannier_shared::published::{self, Published};
 use pannier_shared::signature::{Trust, Verified, VerifyError, verify};
-use pannier_shared::statement::{Description, Document, Interpreter, InterpreterOrigin, Statement};
+use pannier_shared::statement::{
+    Attached, DOCUMENT_LIMIT, Description, Document, Interpreter, InterpreterOrigin, Statement,
+};
 use pannier_shared::store::{self, Key, MAX_RANGE, Store};
 use pannier_shared::sys::fs;
 
@@ -66,6 +69,16 @@ pub enum Error {
         #[source]
         source: read::Error,
     },
+    /// A document is not the one that was signed.
+    #[error("`{document}` is not the one that the statement names: expected sha256 {expected}, found {found}")]
+    Document {
+        /// Where it lies.
+        document: String,
+        /// From the statement.
+        expected: Digest,
+        /// Of what lies there.
+        found: Digest,
+    },
     /// A version is there for several kinds of machines, and none was named.
     #[error("`{app}` {version} is there for several kinds of machines: {}", listed(.targets))]
     ManyTargets {
@@ -91,7 +104,7 @@ impl Error {
             Self::Statement { source, .. } => source.hint(),
             Self::Store(error) => error.hint(),
             Self::Published(error) => error.hint(),
-            Self::Fs(_) | Self::Archive { .. } => None,
+            Self::Fs(_) | Self::Archive { .. } | Self::Document { .. } => None,
         }
     }
 }
@@ -113,6 +126,10 @@ impl Inside {
         let statement: Verified<Statement> =
             verify(&bytes, trust, now).map_err(|source| Error::Statement { path, source })?;
         let (outline, tables) = open_file(&folder.join(ARTIFACT_FILE), &statement)?;
+        for (name, said) in &statement.documents {
+            let path = folder.join(name.as_str());
+            check(path.display(), said, &fs::read(&path, DOCUMENT_LIMIT)?)?;
+        }
         let place = folder.display().to_string();
         let contents = outline.contents(tables).map_err(not_signed(&place))?;
         Ok(Self { statement, contents, place })
@@ -136,6 +153,10 @@ impl Inside {
         let tables = read_range(published.store, &key, outline.tables_range()).await?;
         let tables = outline.tables(&tables).map_err(&wrong)?;
         let contents = outline.contents(tables).map_err(&wrong)?;
+        for (name, said) in &statement.documents {
+            let key = keys::document(app, version, &statement.release.target, name);
+            check(&key, said, &published.store.get(&key, DOCUMENT_LIMIT).await?.bytes)?;
+        }
         Ok(Self { statement, contents, place: published.store.location().to_owned() })
     }
 
@@ -174,6 +195,14 @@ pub fn open_file(path: &Path, statement: &Statement) -> Result<(Outline, Vec<Tab
         Outline::open(&statement.artifact, &read(tail_range(&statement.artifact).map_err(&wrong)?)?).map_err(&wrong)?;
     let tables = outline.tables(&read(outline.tables_range())?).map_err(&wrong)?;
     Ok((outline, tables))
+}
+
+fn check(document: impl ToString, said: &Attached, bytes: &[u8]) -> Result<()> {
+    let found = Digest::of(bytes);
+    if found == said.sha256 && bytes.len() as u64 == said.size {
+        return Ok(());
+    }
+    Err(Error::Document { document: document.to_string(), expected: said.sha256, found })
 }
 
 fn not_signed(artifact: impl ToString) -> impl Fn(read::Error) -> Error {

@@ -1,11 +1,13 @@
 //! `pannier show`: one release in figures and words.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use pannier_shared::archive::toc::Class;
 use pannier_shared::digest::Digest;
+use pannier_shared::id::DocumentName;
 use pannier_shared::report::human;
-use pannier_shared::statement::{Artifact, Dependency, Description};
+use pannier_shared::statement::{Artifact, Attached, Dependency, Description};
 use serde::Serialize;
 
 use super::{Inside, Size, class_name, python, sizes_of};
@@ -17,6 +19,8 @@ pub struct Summary {
     release: Description,
     /// Its archive.
     artifact: Artifact,
+    /// What lies beside it, as the statement has it; it was read and is the same.
+    documents: BTreeMap<DocumentName, Attached>,
     /// SHA-256 of the signed statement: what a channel names.
     statement: Digest,
     /// The name of the key that signed it, from the trust file.
@@ -61,6 +65,7 @@ impl Summary {
             signer: inside.statement.signer().to_owned(),
             tables: artifact.size.saturating_sub(data),
             artifact,
+            documents: inside.statement.documents.clone(),
             place: inside.place,
             parts,
         }
@@ -97,6 +102,9 @@ impl fmt::Display for Summary {
         writeln!(f, "in         {}", human::harmless(&self.place))?;
         writeln!(f, "statement  sha256:{}  signed by {}", self.statement, human::harmless(&self.signer))?;
         writeln!(f, "artifact   sha256:{}  {}", artifact.sha256, human::bytes(artifact.size))?;
+        for (name, said) in &self.documents {
+            writeln!(f, "beside     sha256:{}  {name}, {}", said.sha256, human::bytes(said.size))?;
+        }
         writeln!(f, "unpacked   {} in {} entries", human::bytes(artifact.unpacked), human::number(artifact.entries))?;
         origin(f, release)?;
         writeln!(f, "\n{:<40} {:>8} {:>10} {:>10}", "part", "files", "plain", "compressed")?;

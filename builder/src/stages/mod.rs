@@ -4,6 +4,7 @@
 pub mod bundle;
 pub mod bytecode;
 pub mod django;
+pub mod documents;
 pub mod elf;
 pub mod interpreter;
 pub mod pack;

@@ -1,13 +1,18 @@
 //! The release statement: everything a node must know before it fetches the first byte of an artifact.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::Document;
 use crate::digest::Digest;
-use crate::id::{AppName, Target, Version};
+use crate::id::{AppName, DocumentName, Target, Version};
 
 /// The version of the statement's form that this program writes; a higher one is refused by name.
 pub const FORMAT: u32 = 1;
+
+/// The most bytes of a document beside an archive: a bill of materials of 10,000 parts has half of it.
+pub const DOCUMENT_LIMIT: u64 = 16 * 1024 * 1024;
 
 /// `<app>/releases/<version>/<target>/release.json`: never changed once published.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,6 +27,10 @@ pub struct Statement {
     pub release: Description,
     /// The archive that holds it.
     pub artifact: Artifact,
+    /// What is published beside the archive for others to read, by file name. Nodes do without, so that a name that is
+    /// new changes nothing for them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub documents: BTreeMap<DocumentName, Attached>,
 }
 
 impl Document for Statement {
@@ -139,6 +148,16 @@ pub struct Django {
     pub static_url: String,
     /// True when the static storage gives files hashed names.
     pub static_hashed: bool,
+}
+
+/// A document beside the archive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Attached {
+    /// Its size in bytes, at most [`DOCUMENT_LIMIT`].
+    pub size: u64,
+    /// SHA-256 of the file.
+    pub sha256: Digest,
 }
 
 /// The archive file.

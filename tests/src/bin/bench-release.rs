@@ -39,7 +39,7 @@ fn main() {
     let key = SigningKey::load(Path::new(key), None).unwrap();
     let description = pannier_tests::description(version);
     println!("{version}: {} bytes, {} entries", packed.size, packed.entries);
-    sign::write(description, packed, &key, &out.join("release.json")).unwrap();
+    sign::write(description, packed, std::collections::BTreeMap::new(), &key, &out.join("release.json")).unwrap();
 }
 
 /// Which distribution each file of the environment, and each wheel, came from.
