@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::available_parallelism;
 
+use pannier_shared::archive::read::Contents;
 use pannier_shared::archive::write::{self, Options};
 use pannier_shared::digest::{self, Digest};
 use pannier_shared::event::Sink;
@@ -29,6 +30,7 @@ pub use error::Error;
 use slot::Slot;
 
 use crate::environment::Ambient;
+use crate::inside;
 use crate::publish::{ARTIFACT_FILE, STATEMENT_FILE};
 use crate::settings::{Encoding, LARGEST_FILE, Settings, StaticFiles};
 use crate::stages::bundle::Packed;
@@ -86,8 +88,8 @@ pub struct Request {
     pub out: PathBuf,
     /// Whether the working tree has to be that of a commit.
     pub state: State,
-    /// The key that signs the release's statement.
-    pub key: SigningKey,
+    /// The key that signs the release's statement; [`rebuild`] needs none.
+    pub key: Option<SigningKey>,
     /// The caller's environment.
     pub env: Ambient,
 }
@@ -131,6 +133,17 @@ pub struct Built {
     pub statement: Digest,
 }
 
+/// A release that was built again, to be compared; nothing of it is on the disk any more.
+#[derive(Debug)]
+pub struct Rebuilt {
+    /// What it says of itself.
+    pub description: Description,
+    /// Its archive.
+    pub artifact: Artifact,
+    /// Its tree and frames.
+    pub contents: Contents,
+}
+
 /// A build that failed, and what of it could not be taken back.
 #[derive(Debug, thiserror::Error)]
 #[error("failed to {does}")]
@@ -148,12 +161,32 @@ pub struct Failed {
 /// Builds a release.
 pub fn build(request: Request, sink: &Arc<dyn Sink>) -> Result<Built, Box<Failed>> {
     let out = request.out.clone();
+    let build = run(TABLE, request, sink)?;
+    build.finish().map_err(|source| Box::new(Failed { out, does: "build", source, left: Vec::new() }))
+}
+
+/// Builds a release as far as its archive, and keeps nothing but what is known of it.
+pub fn rebuild(request: Request, sink: &Arc<dyn Sink>) -> Result<Rebuilt, Box<Failed>> {
+    let out = request.out.clone();
+    let end = TABLE.iter().position(|step| step.name == "pack").map_or(TABLE.len(), |at| at + 1);
+    let mut build = run(&TABLE[..end], request, sink)?;
+    let known = build.known();
+    let cleared = clear(&mut build);
+    known
+        .and_then(|known| cleared.map(|()| known))
+        .map_err(|source| Box::new(Failed { out, does: "compare the release", source, left: Vec::new() }))
+}
+
+fn run(table: &[Step<Build, Error>], request: Request, sink: &Arc<dyn Sink>) -> Result<Build, Box<Failed>> {
+    let out = request.out.clone();
     let mut build = Build::new(request, sink);
-    steps::run(TABLE, &mut build, sink.as_ref()).map_err(|failure| {
-        let does = TABLE.iter().find(|step| step.name == failure.step).map_or("build", |step| step.does);
-        Box::new(Failed { out: out.clone(), does, source: failure.error, left: failure.left })
-    })?;
-    build.finish().map_err(|source| Box::new(Failed { out: out.clone(), does: "build", source, left: Vec::new() }))
+    match steps::run(table, &mut build, sink.as_ref()) {
+        Ok(()) => Ok(build),
+        Err(failure) => {
+            let does = table.iter().find(|step| step.name == failure.step).map_or("build", |step| step.does);
+            Err(Box::new(Failed { out, does, source: failure.error, left: failure.left }))
+        }
+    }
 }
 
 impl Build {
@@ -196,6 +229,16 @@ impl Build {
             artifact: self.artifact.take()?,
             statement: self.signed.take()?,
         })
+    }
+
+    /// What is in the archive, read back from it.
+    fn known(&self) -> Result<Rebuilt, Error> {
+        let (artifact, path) = (self.artifact.get()?.clone(), self.outbox().join(ARTIFACT_FILE));
+        let contents = inside::open_file(&path, &artifact).and_then(|(outline, tables)| {
+            outline.contents(tables).map_err(|source| inside::Error::of_archive(&path, source))
+        });
+        let description = self.tree.get()?.description.clone();
+        Ok(Rebuilt { description, artifact, contents: contents.map_err(Box::new)? })
     }
 
     /// The tree that becomes the archive.
@@ -397,7 +440,8 @@ fn digest_of(file: &Path) -> Result<Digest, Error> {
 fn sign_statement(build: &mut Build) -> Result<Done, Error> {
     let (description, artifact) = (build.tree.get()?.description.clone(), build.artifact.get()?.clone());
     let (documents, out) = (build.documents.get()?.clone(), build.outbox().join(STATEMENT_FILE));
-    let digest = sign::write(description, artifact, documents, &build.request.key, &out)?;
+    let key = build.request.key.as_ref().ok_or(Error::TooEarly("key"))?;
+    let digest = sign::write(description, artifact, documents, key, &out)?;
     build.signed.fill(digest);
     Ok(Done::said(format!("sha256 {digest}")))
 }

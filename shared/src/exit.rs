@@ -32,6 +32,8 @@ pub enum Exit {
     RolledBack = 10,
     /// Something could not be undone: a person is needed.
     Mixed = 11,
+    /// What was built again is not what was published; nothing was changed.
+    Differs = 12,
 }
 
 impl Exit {

@@ -2,6 +2,7 @@
 
 use pannier_shared::sys::fs;
 
+use crate::inside;
 use crate::stages::{
     bundle, bytecode, django, documents, interpreter, pack, proof, scratch, sign, source, static_files, tools, venv,
     wheels,
@@ -55,6 +56,9 @@ pub enum Error {
     /// The documents beside it.
     #[error(transparent)]
     Documents(#[from] documents::Error),
+    /// The archive that was just written cannot be read.
+    #[error(transparent)]
+    Reread(#[from] Box<inside::Error>),
     /// The signature.
     #[error(transparent)]
     Sign(#[from] sign::Error),
@@ -82,6 +86,7 @@ impl Error {
             | Self::Description(_)
             | Self::Pack(_)
             | Self::Documents(_)
+            | Self::Reread(_)
             | Self::Sign(_)
             | Self::TooEarly(_) => None,
         }

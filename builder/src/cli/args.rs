@@ -13,7 +13,7 @@ use pannier_shared::id::{AppName, ChannelName, Target, Version};
 ///
 /// Exit statuses: 0 done, 1 unexpected, 2 usage or configuration, 3 not found, 4 verification failed, 5 refused, 7
 /// store, 8 this machine (disk, permissions), 9 a program failed (pip, uv, the project's own code), 11 a person is
-/// needed.
+/// needed, 12 what was built again differs from what is published.
 #[derive(Debug, Parser)]
 #[command(name = "pannier", version)]
 pub struct Typed {
@@ -66,16 +66,26 @@ pub struct Build {
     #[arg(long)]
     pub app: Option<AppName>,
     /// The release's version
-    #[arg(long)]
-    pub version: Version,
+    #[arg(long, required_unless_present = "verify_against")]
+    pub version: Option<Version>,
+    /// Build this published version again and say whether it is the same; nothing is signed or kept
+    #[arg(long, value_name = "VERSION", conflicts_with = "version", requires = "trust")]
+    pub verify_against: Option<Version>,
+    /// The store, for --verify-against
+    #[arg(long, env = "PANNIER_STORE", value_name = "URL")]
+    pub store: Option<String>,
+    /// The file of trusted keys, for --verify-against
+    #[arg(long, env = "PANNIER_TRUST", value_name = "FILE")]
+    pub trust: Option<PathBuf>,
     /// The folder that gets APP-VERSION-TARGET/
     #[arg(long, value_name = "DIR", default_value = "dist")]
     pub out: PathBuf,
     /// Refuse a working tree that differs from its commit
     #[arg(long)]
     pub release: bool,
-    #[command(flatten)]
-    pub key: Key,
+    /// The private key that signs; an encrypted one is opened with PANNIER_KEY_PASSPHRASE
+    #[arg(long, env = "PANNIER_KEY", value_name = "FILE", required_unless_present = "verify_against")]
+    pub key: Option<PathBuf>,
     /// The settings module, such as mysite.settings.production; `settings` in pannier.toml
     #[arg(long, value_name = "MODULE")]
     pub settings: Option<String>,

@@ -5,16 +5,17 @@ use std::sync::Arc;
 
 use pannier_builder::build::{self, Request};
 use pannier_builder::environment::Ambient;
-use pannier_builder::inside::Inside;
 use pannier_builder::inside::diff::{Detail, Difference};
+use pannier_builder::inside::same::Verdict;
 use pannier_builder::inside::show::Summary;
+use pannier_builder::inside::{self, Inside};
 use pannier_builder::promote::{self, Order};
 use pannier_builder::publish::{self, Publication, STATEMENT_FILE};
 use pannier_builder::stages::source::State;
 use pannier_builder::store::open_store;
 use pannier_builder::{keys, releases, settings};
 use pannier_shared::event::Sink;
-use pannier_shared::id::Version;
+use pannier_shared::id::{Target, Version};
 use pannier_shared::published::Published;
 use pannier_shared::signature::{SigningKey, Trust};
 use pannier_shared::store::location::Location;
@@ -49,18 +50,39 @@ impl Session {
     }
 
     fn build(&self, typed: &Build) -> Result<Output, Error> {
+        match (&typed.verify_against, &typed.trust, &typed.version, &typed.key) {
+            (Some(version), Some(trust), ..) => self.verify_against(typed, version, trust),
+            (_, _, Some(version), Some(file)) => {
+                let request = self.request(typed, version, Some(self.key(&Key { file: file.clone() })?))?;
+                Ok(Output::built(build::build(request, &self.sink)?))
+            }
+            _ => Err(Error::NoVersion),
+        }
+    }
+
+    /// Looks at what is published before anything is built, which takes minutes.
+    fn verify_against(&self, typed: &Build, version: &Version, trust: &Path) -> Result<Output, Error> {
+        let mut request = self.request(typed, version, None)?;
+        let place = Place { store: typed.store.clone().or(request.settings.store.take()), trust: trust.to_owned() };
+        let chosen = Chosen { app: Some(request.app.clone()), target: None, place };
+        let runtime = runtime()?;
+        let published = self.eyes(&chosen, &runtime)?.find_for_here(version)?;
+        let rebuilt = build::rebuild(request, &self.sink)?;
+        Ok(Output::verdict(Verdict::of(&published, &rebuilt)))
+    }
+
+    fn request(&self, typed: &Build, version: &Version, key: Option<SigningKey>) -> Result<Request, Error> {
         let settings = typed.settings().over(settings::load(&typed.project)?);
-        let request = Request {
+        Ok(Request {
             project: typed.project.clone(),
             app: settings.app.clone().ok_or(Error::NoApp)?,
-            version: typed.version.clone(),
+            version: version.clone(),
             settings,
             out: typed.out.clone(),
             state: if typed.release { State::Committed } else { State::Any },
-            key: self.key(&typed.key)?,
+            key,
             env: self.env.clone(),
-        };
-        Ok(Output::built(build::build(request, &self.sink)?))
+        })
     }
 
     fn publish(&self, typed: &Publish) -> Result<Output, Error> {
@@ -154,21 +176,33 @@ impl Eyes<'_> {
     fn look(&self, release: &str) -> Result<Inside, Error> {
         let folder = Path::new(release);
         let Ok(version) = release.parse() else { return self.look_into(folder) };
-        if fs::stat(folder).is_ok_and(|meta| meta.is_dir()) { self.look_into(folder) } else { self.find(&version) }
+        if fs::stat(folder).is_ok_and(|meta| meta.is_dir()) {
+            self.look_into(folder)
+        } else {
+            self.find(&version, self.chosen.target.as_ref())
+        }
     }
 
     fn look_into(&self, folder: &Path) -> Result<Inside, Error> {
         Ok(Inside::of_folder(folder, &self.trust, clock::now())?)
     }
 
-    fn find(&self, version: &Version) -> Result<Inside, Error> {
+    /// The only target of a version, else this machine's.
+    fn find_for_here(&self, version: &Version) -> Result<Inside, Error> {
+        match self.find(version, None) {
+            Err(Error::Inside(inside::Error::ManyTargets { .. })) => self.find(version, Some(&Target::host())),
+            found => found,
+        }
+    }
+
+    fn find(&self, version: &Version, target: Option<&Target>) -> Result<Inside, Error> {
         let app = match &self.chosen.app {
             Some(app) => app.clone(),
             None => settings::load(Path::new("."))?.app.ok_or(Error::NoApp)?,
         };
         let store = self.session.store(&self.chosen.place, self.runtime)?;
         let published = Published { store: store.as_ref(), trust: &self.trust, now: clock::now() };
-        let found = Inside::of_store(&published, &app, version, self.chosen.target.as_ref());
+        let found = Inside::of_store(&published, &app, version, target);
         Ok(self.runtime.block_on(found)?)
     }
 }

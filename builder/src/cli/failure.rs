@@ -24,6 +24,8 @@ pub enum Error {
     Settings(#[from] settings::Error),
     #[error("the app has no name")]
     NoApp,
+    #[error("neither a version to build nor one to verify against is named")]
+    NoVersion,
     #[error(transparent)]
     Build(#[from] Box<build::Failed>),
     #[error(transparent)]
@@ -73,7 +75,9 @@ impl Error {
         match self {
             Self::Settings(settings::Error::NoProject(_)) => Exit::NotFound,
             Self::Settings(settings::Error::Fs(_)) | Self::Runtime(_) | Self::Fs(_) => Exit::Machine,
-            Self::Settings(_) | Self::NoApp | Self::Trust(_) | Self::NoStore | Self::Location(_) => Exit::Usage,
+            Self::Settings(_) | Self::NoApp | Self::NoVersion | Self::Trust(_) | Self::NoStore | Self::Location(_) => {
+                Exit::Usage
+            }
             Self::ManyBuilt(_) => Exit::Usage,
             Self::Store(error) => Exit::from(error),
             Self::NothingBuilt(_) => Exit::NotFound,
@@ -96,6 +100,7 @@ impl Error {
             Self::Settings(_) | Self::Location(_) | Self::Runtime(_) | Self::Fs(_) => None,
             Self::Store(error) => error.hint(),
             Self::NoApp => Some("give it with `--app NAME`, or `app = \"NAME\"` in pannier.toml".to_owned()),
+            Self::NoVersion => Some("give `--version` and `--key`, or `--verify-against` and `--trust`".to_owned()),
             Self::Build(failed) => failed.source.hint(),
             Self::Key(error) => key_hint(error),
             Self::Trust(_) => {
@@ -135,7 +140,7 @@ fn of_build(error: &build::Error) -> Exit {
         build::Error::Description(_) | build::Error::TooEarly(_) => Exit::Unexpected,
         build::Error::Pack(error) => of_pack(error),
         build::Error::Documents(documents::Error::Fs(_)) => Exit::Machine,
-        build::Error::Documents(_) => Exit::Unexpected,
+        build::Error::Documents(_) | build::Error::Reread(_) => Exit::Unexpected,
         build::Error::Sign(sign::Error::Fs(_)) => Exit::Machine,
         build::Error::Sign(sign::Error::Sign(_)) => Exit::Unexpected,
     }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use pannier_builder::build::Built;
 use pannier_builder::inside::diff::Difference;
+use pannier_builder::inside::same::Verdict;
 use pannier_builder::inside::show::Summary;
 use pannier_builder::keys::{NewKey, Shown};
 use pannier_builder::promote::Promoted;
@@ -59,6 +60,8 @@ pub enum Output {
     },
     /// Of `releases`.
     Releases { app: AppName, releases: Vec<ReleaseRow>, channels: Vec<ChannelRow> },
+    /// Of `build --verify-against`.
+    VerifyAgainst(Box<Verdict>),
     /// Of `show`.
     Show(Box<Summary>),
     /// Of `diff`.
@@ -136,6 +139,11 @@ impl Output {
         Self::Releases { app, releases, channels }
     }
 
+    /// Of a release that was built again.
+    pub fn verdict(verdict: Verdict) -> Self {
+        Self::VerifyAgainst(Box::new(verdict))
+    }
+
     /// Of a release that was looked into.
     pub fn shown(summary: Summary) -> Self {
         Self::Show(Box::new(summary))
@@ -162,7 +170,8 @@ impl Output {
         Self::Version { version: env!("CARGO_PKG_VERSION") }
     }
 
-    /// What the program ends with: a listing with something that is not to be believed is a result, and not a success.
+    /// What the program ends with: a listing with something that is not to be believed is a result, and not a success; nor
+    /// is a release that came out different.
     pub fn exit(&self) -> Exit {
         match self {
             Self::Releases { releases, channels, .. }
@@ -171,6 +180,7 @@ impl Output {
             {
                 Exit::Verification
             }
+            Self::VerifyAgainst(verdict) if !verdict.is_same() => Exit::Differs,
             _ => Exit::Done,
         }
     }
@@ -233,6 +243,7 @@ impl Display for Output {
                 releases.iter().try_for_each(|row| writeln!(f, "{row}"))?;
                 channels.iter().try_for_each(|row| writeln!(f, "{row}"))
             }
+            Self::VerifyAgainst(verdict) => write!(f, "{verdict}"),
             Self::Show(summary) => write!(f, "{summary}"),
             Self::Diff(difference) => write!(f, "{difference}"),
             Self::KeysNew { trust_line, .. } => writeln!(f, "{trust_line}"),

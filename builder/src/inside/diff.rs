@@ -57,7 +57,7 @@ struct Side {
 
 /// Something that two statements say differently; absent where one says nothing.
 #[derive(Debug, Serialize)]
-struct Setting {
+pub struct Setting {
     what: &'static str,
     from: Option<String>,
     to: Option<String>,
@@ -161,7 +161,8 @@ fn said(release: &Description) -> Vec<(&'static str, Option<String>)> {
     ]
 }
 
-fn settings(from: &Description, to: &Description) -> Vec<Setting> {
+/// What two releases say differently of themselves, dependencies aside.
+pub fn settings(from: &Description, to: &Description) -> Vec<Setting> {
     let pairs = said(from).into_iter().zip(said(to)).filter(|(from, to)| from != to);
     pairs.map(|((what, from), (_, to))| Setting { what, from, to }).collect()
 }

@@ -15,7 +15,7 @@ use pannier_shared::keys;
 use pannier_shared::published::{self, Published};
 use pannier_shared::signature::{Trust, Verified, VerifyError, verify};
 use pannier_shared::statement::{
-    Attached, DOCUMENT_LIMIT, Description, Document, Interpreter, InterpreterOrigin, Statement,
+    Artifact, Attached, DOCUMENT_LIMIT, Description, Document, Interpreter, InterpreterOrigin, Statement,
 };
 use pannier_shared::store::{self, Key, MAX_RANGE, Store};
 use pannier_shared::sys::fs;
@@ -23,6 +23,7 @@ use pannier_shared::sys::fs;
 use crate::publish::{ARTIFACT_FILE, STATEMENT_FILE};
 
 pub mod diff;
+pub mod same;
 pub mod show;
 
 /// A release that is known by its statement and its tables.
@@ -96,6 +97,11 @@ fn listed(targets: &[Target]) -> String {
 }
 
 impl Error {
+    /// An artifact that is not what its statement says.
+    pub fn of_archive(artifact: &Path, source: read::Error) -> Self {
+        not_signed(artifact.display())(source)
+    }
+
     /// What a person may do about it.
     pub fn hint(&self) -> Option<String> {
         match self {
@@ -125,7 +131,7 @@ impl Inside {
             fs::if_there(fs::read(&path, Statement::LIMIT))?.ok_or_else(|| Error::NoRelease(folder.to_owned()))?;
         let statement: Verified<Statement> =
             verify(&bytes, trust, now).map_err(|source| Error::Statement { path, source })?;
-        let (outline, tables) = open_file(&folder.join(ARTIFACT_FILE), &statement)?;
+        let (outline, tables) = open_file(&folder.join(ARTIFACT_FILE), &statement.artifact)?;
         for (name, said) in &statement.documents {
             let path = folder.join(name.as_str());
             check(path.display(), said, &fs::read(&path, DOCUMENT_LIMIT)?)?;
@@ -184,15 +190,14 @@ async fn only_target(published: &Published<'_>, app: &AppName, version: &Version
 }
 
 /// Root and tables of an artifact on this machine.
-pub fn open_file(path: &Path, statement: &Statement) -> Result<(Outline, Vec<Table>)> {
+pub fn open_file(path: &Path, artifact: &Artifact) -> Result<(Outline, Vec<Table>)> {
     let (file, wrong) = (fs::open(path)?, not_signed(path.display()));
     let read = |range: Range<u64>| {
         let mut bytes = Vec::new();
         fs::read_range(&file, path, range.start, range.end - range.start, &mut bytes)?;
         Ok::<_, fs::Error>(bytes)
     };
-    let outline =
-        Outline::open(&statement.artifact, &read(tail_range(&statement.artifact).map_err(&wrong)?)?).map_err(&wrong)?;
+    let outline = Outline::open(artifact, &read(tail_range(artifact).map_err(&wrong)?)?).map_err(&wrong)?;
     let tables = outline.tables(&read(outline.tables_range())?).map_err(&wrong)?;
     Ok((outline, tables))
 }

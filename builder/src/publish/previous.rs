@@ -66,7 +66,7 @@ pub async fn find(published: &Published<'_>, new: &Statement, file: &Path) -> Re
     let etag = published.store.head(&source).await?.etag;
     let there = Artifact { store: published.store, key: &source, etag: &etag };
     let tail = there.read(tail_range(&old.artifact)?).await?;
-    let (theirs, (ours, tables)) = (Outline::open(&old.artifact, &tail)?, inside::open_file(file, new)?);
+    let (theirs, (ours, tables)) = (Outline::open(&old.artifact, &tail)?, inside::open_file(file, &new.artifact)?);
     let their_tables = there.tables(&theirs, &ours, &tables).await?;
     let shared = runs(&frames(&ours, &tables), &frames(&theirs, &their_tables));
     let shared = shared.into_iter().map(|run| Shared {

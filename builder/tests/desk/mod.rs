@@ -133,7 +133,7 @@ impl Desk {
             version: "v1".parse().unwrap(),
             out: self.dir.path().join("out"),
             state: State::Any,
-            key: SigningKey::generate("test").unwrap(),
+            key: Some(SigningKey::generate("test").unwrap()),
             env: Ambient::of(self.variables().into_iter().map(|(name, value)| (name.into(), value.into()))),
         }
     }

@@ -144,7 +144,7 @@ impl Site {
             settings: settings::load(&self.project()).unwrap(),
             out: self.dir.path().join("out"),
             state: State::Any,
-            key: SigningKey::generate("test").unwrap(),
+            key: Some(SigningKey::generate("test").unwrap()),
             env,
         }
     }
