@@ -1,4 +1,4 @@
-//! Libraries that installed modules load and that no wheel brought: the nodes must have them.
+//! Libraries that installed modules and programs load and that no wheel brought: the nodes must have them.
 //!
 //! What was built here from source finds this machine's libraries, and even wheels may count on some (`libstdc++`). A
 //! node that lacks one would only notice at the first import.
@@ -12,19 +12,20 @@ use super::{Error, Venv};
 use crate::stages::elf::{self, Elf};
 
 /// How many libraries are named.
-const NAMED: usize = 5;
+const NAMED: usize = 10;
 
 /// Each such library, and the first file that needs it.
 pub fn libraries(venv: &Venv) -> Result<BTreeMap<String, String>, Error> {
-    let site = venv.root.join(&venv.site);
     let mut files: Vec<(String, Elf)> = Vec::new();
     let mut brought = BTreeSet::new();
-    for entry in WalkDir::new(&site).sort_by_file_name() {
+    for entry in
+        [venv.site.as_str(), "bin"].iter().flat_map(|top| WalkDir::new(venv.root.join(top)).sort_by_file_name())
+    {
         let entry = entry.map_err(Error::Walk)?;
         // What looks like a library and is none is not for the loader to find.
         if let Some(Ok(Some(elf))) = is_library(&entry).then(|| elf::read(entry.path())) {
             brought.insert(entry.file_name().to_string_lossy().into_owned());
-            files.push((below(&site, entry.path()), elf));
+            files.push((below(venv, entry.path()), elf));
         }
     }
     let needs = files.iter().flat_map(|(file, elf)| elf.needed.iter().map(move |name| (name, file)));
@@ -44,11 +45,14 @@ pub fn told(libraries: &BTreeMap<String, String>) -> Option<String> {
 
 fn is_library(entry: &DirEntry) -> bool {
     let name = entry.file_name().to_string_lossy();
-    entry.file_type().is_file() && (name.ends_with(".so") || name.contains(".so."))
+    let of_bin = entry.path().parent().is_some_and(|folder| folder.ends_with("bin"));
+    entry.file_type().is_file() && (of_bin || name.ends_with(".so") || name.contains(".so."))
 }
 
-fn below(site: &Path, path: &Path) -> String {
-    path.strip_prefix(site).unwrap_or(path).display().to_string()
+/// Its path below site-packages, or below the environment.
+fn below(venv: &Venv, path: &Path) -> String {
+    let path = path.strip_prefix(&venv.root).unwrap_or(path);
+    path.strip_prefix(&venv.site).unwrap_or(path).display().to_string()
 }
 
 fn last(name: &str) -> &str {
@@ -66,6 +70,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let venv = Venv { root: dir.path().to_owned(), site: "lib".to_owned(), link: Link::Node };
         std::fs::create_dir_all(dir.path().join("lib/pkg")).unwrap();
+        std::fs::create_dir(dir.path().join("bin")).unwrap();
         std::fs::write(dir.path().join("lib/pkg/text.so"), "INPUT(libz.so)").unwrap();
         let module = dir.path().join("lib/pkg/_module.so");
         std::fs::copy(std::env::current_exe().unwrap(), &module).unwrap();
@@ -74,6 +79,12 @@ mod tests {
         let found = libraries(&venv).unwrap();
         assert_eq!(found.keys().cloned().collect::<BTreeSet<_>>(), foreign);
         assert!(found.values().all(|file| file == "pkg/_module.so"));
+        // A program counts as a module does (uwsgi is one), a script does not.
+        std::fs::write(dir.path().join("bin/script"), "#!/bin/sh\n").unwrap();
+        std::fs::rename(&module, dir.path().join("bin/server")).unwrap();
+        assert!(libraries(&venv).unwrap().values().all(|file| file == "bin/server"));
+        assert_eq!(libraries(&venv).unwrap().len(), foreign.len());
+        std::fs::rename(dir.path().join("bin/server"), &module).unwrap();
         for name in &foreign {
             std::fs::copy(&module, dir.path().join("lib").join(name)).unwrap();
         }
