@@ -306,6 +306,17 @@ fn a_link_out_of_it_is_refused() {
 }
 
 #[test]
+fn one_that_reaches_out_of_the_release_as_it_runs_is_found_out() {
+    let told = failure(|python| {
+        let library = python.join("lib").join(program(python).file_name().unwrap());
+        let reach = "import sys\nsys.path.append('/opt/elsewhere')\nsys.base_prefix = '/opt'\n";
+        std::fs::write(library.join("sitecustomize.py"), reach).unwrap();
+    });
+    let told = told.split("sys.path[").map(|part| part.trim_start_matches(|c: char| c.is_ascii_digit()));
+    insta::assert_snapshot!(told.collect::<Vec<_>>().join("sys.path["), @"in prove: the bundled interpreter is not all that runs: `sys.base_prefix` is `/opt`, not `python` of the release; `sys.path[]` is `/opt/elsewhere`; `sysconfig include` is `/opt/include/python3.X`; `sysconfig stdlib` is `/opt/lib/python3.X`");
+}
+
+#[test]
 fn one_for_another_machine_is_refused_before_it_is_run() {
     let told = failure(|python| {
         let other: &[u8] = if cfg!(target_arch = "x86_64") { b"\xb7\0" } else { b"\x3e\0" };

@@ -253,11 +253,11 @@ fn class_name(class: Class) -> String {
 
 /// The interpreter in words.
 fn python(interpreter: &Interpreter) -> String {
-    let origin = match interpreter.origin {
-        InterpreterOrigin::Bundled => "bundled",
-        InterpreterOrigin::System => "of the node",
-    };
-    format!("{}, {origin} ({})", interpreter.python, interpreter.abi)
+    let Interpreter { version, python, abi, .. } = interpreter;
+    match interpreter.origin {
+        InterpreterOrigin::Bundled => format!("{version}, bundled ({abi})"),
+        InterpreterOrigin::System => format!("{python}, of the node ({abi})"),
+    }
 }
 
 /// The sizes of the groups of one class, by name.
