@@ -10,27 +10,29 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::available_parallelism;
 
-use pannier_shared::archive::read::Contents;
 use pannier_shared::archive::write::{self, Options};
 use pannier_shared::digest::{self, Digest};
 use pannier_shared::event::Sink;
 use pannier_shared::id::{AppName, DocumentName, Version};
 use pannier_shared::report::human;
 use pannier_shared::signature::SigningKey;
-use pannier_shared::statement::{Artifact, Attached, Description};
-use pannier_shared::steps::{self, Done, NotUndone, Step, Undo};
+use pannier_shared::statement::{Artifact, Attached};
+use pannier_shared::steps::{self, Done, Step, Undo};
 use pannier_shared::sys::fs;
 use pannier_shared::sys::lock::Lock;
 
 mod describe;
 mod error;
+mod outcome;
+mod rebuild;
 mod slot;
 
 pub use error::Error;
+pub use outcome::{Built, Failed};
+pub use rebuild::{Rebuilt, rebuild};
 use slot::Slot;
 
 use crate::environment::Ambient;
-use crate::inside;
 use crate::publish::{ARTIFACT_FILE, STATEMENT_FILE};
 use crate::settings::{Encoding, LARGEST_FILE, Settings, StaticFiles};
 use crate::stages::bundle::Packed;
@@ -120,61 +122,11 @@ pub struct Build {
     delivered: Option<PathBuf>,
 }
 
-/// A release on disk, ready to be published.
-#[derive(Debug)]
-pub struct Built {
-    /// The folder that holds its files.
-    pub folder: PathBuf,
-    /// What it says of itself.
-    pub description: Description,
-    /// Its archive.
-    pub artifact: Artifact,
-    /// SHA-256 of the signed statement: what a channel names.
-    pub statement: Digest,
-}
-
-/// A release that was built again, to be compared; nothing of it is on the disk any more.
-#[derive(Debug)]
-pub struct Rebuilt {
-    /// What it says of itself.
-    pub description: Description,
-    /// Its archive.
-    pub artifact: Artifact,
-    /// Its tree and frames.
-    pub contents: Contents,
-}
-
-/// A build that failed, and what of it could not be taken back.
-#[derive(Debug, thiserror::Error)]
-#[error("failed to {does}")]
-pub struct Failed {
-    /// The folder that the build was to write into.
-    pub out: PathBuf,
-    /// What the step that failed does.
-    pub does: &'static str,
-    /// Why.
-    pub source: Error,
-    /// What is left behind; empty when nothing is.
-    pub left: Vec<NotUndone<Error>>,
-}
-
 /// Builds a release.
 pub fn build(request: Request, sink: &Arc<dyn Sink>) -> Result<Built, Box<Failed>> {
     let out = request.out.clone();
     let build = run(TABLE, request, sink)?;
     build.finish().map_err(|source| Box::new(Failed { out, does: "build", source, left: Vec::new() }))
-}
-
-/// Builds a release as far as its archive, and keeps nothing but what is known of it.
-pub fn rebuild(request: Request, sink: &Arc<dyn Sink>) -> Result<Rebuilt, Box<Failed>> {
-    let out = request.out.clone();
-    let end = TABLE.iter().position(|step| step.name == "pack").map_or(TABLE.len(), |at| at + 1);
-    let mut build = run(&TABLE[..end], request, sink)?;
-    let known = build.known();
-    let cleared = clear(&mut build);
-    known
-        .and_then(|known| cleared.map(|()| known))
-        .map_err(|source| Box::new(Failed { out, does: "compare the release", source, left: Vec::new() }))
 }
 
 fn run(table: &[Step<Build, Error>], request: Request, sink: &Arc<dyn Sink>) -> Result<Build, Box<Failed>> {
@@ -229,16 +181,6 @@ impl Build {
             artifact: self.artifact.take()?,
             statement: self.signed.take()?,
         })
-    }
-
-    /// What is in the archive, read back from it.
-    fn known(&self) -> Result<Rebuilt, Error> {
-        let (artifact, path) = (self.artifact.get()?.clone(), self.outbox().join(ARTIFACT_FILE));
-        let contents = inside::open_file(&path, &artifact).and_then(|(outline, tables)| {
-            outline.contents(tables).map_err(|source| inside::Error::of_archive(&path, source))
-        });
-        let description = self.tree.get()?.description.clone();
-        Ok(Rebuilt { description, artifact, contents: contents.map_err(Box::new)? })
     }
 
     /// The tree that becomes the archive.
