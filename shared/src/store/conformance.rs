@@ -21,14 +21,24 @@ const RACERS: usize = 16;
 
 /// Runs every case.
 pub async fn all(store: &dyn Store) {
+    one_after_the_other(store).await;
+    races(store).await;
+}
+
+/// The cases in which several write at once.
+pub async fn races(store: &dyn Store) {
+    of_many_who_create_one_wins(store).await;
+    of_many_who_swap_one_wins(store).await;
+    no_swap_is_lost(store).await;
+}
+
+/// All cases but the [`races`].
+pub async fn one_after_the_other(store: &dyn Store) {
     what_was_put_is_read_back(store).await;
     the_empty_object_is_an_object(store).await;
     a_key_that_is_not_there_is_not_found(store).await;
     absent_means_absent(store).await;
     unchanged_means_unchanged(store).await;
-    of_many_who_create_one_wins(store).await;
-    of_many_who_swap_one_wins(store).await;
-    no_swap_is_lost(store).await;
     a_pinned_range_of_another_content_is_refused(store).await;
     a_file_is_stored_whole(store).await;
     a_file_that_is_not_what_was_measured_is_not_stored(store).await;
