@@ -77,7 +77,7 @@ fn show_a_published_release() {
     beside     sha256:<sha256>  sbom.cdx.json, 3.0 kB
     unpacked   3.5 MB in 26 entries
     commit     0000000000000000000000000000000000000002, and changes that are not in it
-    python     3.11, bundled (cpython-311-HOST)
+    python     3.11.7, bundled (cpython-311-HOST)
     libc       glibc 2.28 or later
     settings   polls.settings
     built by   pannier 0.0.0-test
@@ -136,7 +136,7 @@ fn a_release_without_git_and_without_dependencies() {
     beside     sha256:<sha256>  sbom.cdx.json, 1.3 kB
     unpacked   3.2 MB in 26 entries
     commit     none: it was not built from a git repository
-    python     3.11, bundled (cpython-311-HOST)
+    python     3.11.7, bundled (cpython-311-HOST)
     settings   polls.settings
     built by   pannier 0.0.0-test
 
