@@ -50,6 +50,9 @@ pub fn decode(compressed: &[u8], plain: u64) -> Result<Vec<u8>, Error> {
 
 /// Decompresses one frame after the other into one buffer: making a context and clearing new memory for each frame
 /// costs as much as decoding. It holds as much as the largest frame, at most what its caller lets a frame have.
+///
+/// The frame's own checksum is for stock tools: whoever decodes here has compared a SHA-256 of the compressed bytes, and
+/// computing the other one too was 2 % of the CPU time of a fetch.
 #[derive(Default)]
 pub struct Decoder {
     context: Option<zstd_safe::DCtx<'static>>,
@@ -68,15 +71,21 @@ impl Decoder {
             self.buffer.resize(plain_length, 0);
         }
         let failed = |why: &str| Error::Decode(why.to_owned());
-        if self.context.is_none() {
-            self.context = zstd_safe::DCtx::try_create();
-        }
-        let context = self.context.as_mut().ok_or_else(|| failed("out of memory"))?;
+        let context = match &mut self.context {
+            Some(context) => context,
+            none => none.insert(context().ok_or_else(|| failed("out of memory"))?),
+        };
         let bytes = &mut self.buffer[..plain_length];
         let decoded = context.decompress(bytes, compressed);
         let length = decoded.map_err(|code| failed(zstd_safe::get_error_name(code)))?;
         if length == plain_length { Ok(bytes) } else { Err(Error::Length { found: length as u64, expected: plain }) }
     }
+}
+
+fn context() -> Option<zstd_safe::DCtx<'static>> {
+    let mut context = zstd_safe::DCtx::try_create()?;
+    context.set_parameter(zstd_safe::DParameter::ForceIgnoreChecksum(true)).ok()?;
+    Some(context)
 }
 
 /// The content size from the frame header, after checking that `compressed` is exactly one frame of our kind.
@@ -162,10 +171,11 @@ mod tests {
     }
 
     #[test]
-    fn our_frames_carry_a_checksum() {
+    fn our_frames_carry_a_checksum_for_stock_tools() {
         let mut frame = encode(&[7; 1000], 9).unwrap();
+        assert_eq!(zstd::bulk::decompress(&frame, 1000).unwrap(), [7; 1000]);
         let last = frame.len() - 1;
         frame[last] ^= 1;
-        assert!(matches!(decode(&frame, 1000), Err(Error::Decode(_))));
+        assert!(zstd::bulk::decompress(&frame, 1000).is_err());
     }
 }
