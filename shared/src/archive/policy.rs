@@ -43,14 +43,17 @@ pub enum Kind<'a> {
     Link(&'a str),
 }
 
+/// The entries so far, by what names that are too much alike have in common (see [`fold`]).
+type Seen<'a> = HashMap<Cow<'a, str>, (&'a str, Kind<'a>)>;
+
 fn refuse<T>(path: &str, why: impl Into<String>) -> Result<T, Refused> {
     Err(Refused { path: path.chars().take(200).collect(), why: why.into() })
 }
 
 /// Checks a whole tree, entries in archive order: each name by itself, then against the others.
 pub fn check_tree<'a>(entries: impl Iterator<Item = (&'a str, Kind<'a>)>) -> Result<(), Refused> {
-    let mut kinds: HashMap<&str, Kind> = HashMap::new();
-    let mut twins: HashMap<Cow<str>, &str> = HashMap::new();
+    let mut seen = Seen::new();
+    let mut links = BTreeMap::new();
     let mut folder = "";
     for (path, kind) in entries {
         check_path(path)?;
@@ -58,23 +61,23 @@ pub fn check_tree<'a>(entries: impl Iterator<Item = (&'a str, Kind<'a>)>) -> Res
         // Neighbours share a folder, which need not be looked up again.
         let above = parent(path);
         if above != folder {
-            check_parent(path, above, &kinds)?;
+            check_parent(path, above, &seen)?;
             folder = above;
         }
-        if kinds.insert(path, kind).is_some() {
-            return refuse(path, "it is there twice");
+        match seen.insert(fold(path), (path, kind)) {
+            Some((other, _)) if other == path => return refuse(path, "it is there twice"),
+            Some((other, _)) => {
+                return refuse(path, format!("it differs from `{other}` only in case or in Unicode form"));
+            }
+            None => {}
         }
-        if let Some(other) = twins.insert(fold(path), path) {
-            return refuse(path, format!("it differs from `{other}` only in case or in Unicode form"));
-        }
-        if kinds.len() > MAX_ENTRIES {
+        if seen.len() > MAX_ENTRIES {
             return refuse(path, format!("the tree has more than {MAX_ENTRIES} entries"));
         }
+        if let Kind::Link(target) = kind {
+            links.insert(path, target);
+        }
     }
-    let links: BTreeMap<&str, &str> = kinds
-        .iter()
-        .filter_map(|(path, kind)| if let Kind::Link(to) = kind { Some((*path, *to)) } else { None })
-        .collect();
     links.iter().try_for_each(|(path, target)| check_inside(path, target, &links))
 }
 
@@ -139,12 +142,14 @@ fn check_target(path: &str, target: &str) -> Result<(), Refused> {
 }
 
 /// A parent must be a folder that came before: so nothing is ever written through a link.
-fn check_parent(path: &str, above: &str, kinds: &HashMap<&str, Kind>) -> Result<(), Refused> {
-    match kinds.get(above) {
-        _ if above.is_empty() => Ok(()),
-        Some(Kind::Folder) => Ok(()),
-        Some(_) => refuse(path, format!("`{above}` is not a folder")),
-        None => refuse(path, format!("its folder `{above}` does not come before it")),
+fn check_parent(path: &str, above: &str, seen: &Seen) -> Result<(), Refused> {
+    if above.is_empty() {
+        return Ok(());
+    }
+    match seen.get(&fold(above)) {
+        Some((other, Kind::Folder)) if *other == above => Ok(()),
+        Some((other, _)) if *other == above => refuse(path, format!("`{above}` is not a folder")),
+        _ => refuse(path, format!("its folder `{above}` does not come before it")),
     }
 }
 
