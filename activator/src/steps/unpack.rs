@@ -8,20 +8,23 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::Write;
-use std::os::unix::fs::FileExt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use pannier_shared::archive::frame::Decoder;
 use pannier_shared::archive::read::{self, Body, Contents, Frame};
 use pannier_shared::archive::toc::FileRow;
-use pannier_shared::digest::{self, Digest};
+use pannier_shared::digest::Digest;
 use pannier_shared::sys::clock;
 use pannier_shared::sys::dir::{Cursor, Dir};
-use pannier_shared::sys::fs::{self, Tail};
+use pannier_shared::sys::fs;
 use pannier_shared::sys::look::Look;
 
 use crate::ledger::Hashed;
 use crate::plan::Wanted;
+
+mod split;
+
+use split::Split;
 
 /// A file whose content is not what its row says.
 #[derive(Debug, thiserror::Error)]
@@ -55,16 +58,10 @@ pub struct Unpacker<'a> {
     contents: &'a Contents,
     wanted: &'a Wanted,
     /// Files whose frames have not all come yet.
-    open: Mutex<HashMap<String, Split>>,
+    open: Mutex<HashMap<String, Arc<Split>>>,
     /// When this is, for the ledger.
     now: i64,
     hashed: Mutex<Vec<Hashed>>,
-}
-
-/// A file that is spread over several frames.
-struct Split {
-    file: Arc<File>,
-    missing: u64,
 }
 
 impl<'a> Unpacker<'a> {
@@ -105,11 +102,10 @@ impl<'a> Unpacker<'a> {
             file.write_all(body.bytes).map_err(self.failed("write", row))?;
             return self.check(row, &file, Digest::of(body.bytes));
         }
-        let file = self.split_file(row, cursor)?;
-        file.write_all_at(body.bytes, body.offset).map_err(self.failed("write", row))?;
-        if self.arrived(row, body.bytes.len() as u64) {
-            let (found, _) = digest::of_reader(Tail::new(&file, 0)).map_err(self.failed("read", row))?;
-            self.check(row, &file, found)?;
+        let split = self.split(row, cursor)?;
+        if let Some(found) = split.write(body.bytes, body.offset).map_err(self.failed("write", row))? {
+            self.open.lock().unwrap_or_else(PoisonError::into_inner).remove(row.path.as_str());
+            self.check(row, split.file(), found)?;
         }
         Ok(())
     }
@@ -126,26 +122,14 @@ impl<'a> Unpacker<'a> {
     }
 
     /// The open file of a row that is spread over frames; the first part to come makes it.
-    fn split_file(&self, row: &FileRow, cursor: &mut Cursor) -> Result<Arc<File>, Error> {
+    fn split(&self, row: &FileRow, cursor: &mut Cursor) -> Result<Arc<Split>, Error> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(split) = open.get(row.path.as_str()) {
-            return Ok(split.file.clone());
+            return Ok(split.clone());
         }
-        let file = Arc::new(cursor.create(&row.path, row.mode())?);
-        open.insert(row.path.clone(), Split { file: file.clone(), missing: row.size });
-        Ok(file)
-    }
-
-    /// Notes that bytes of a spread file were written; true for exactly one caller, when it is whole.
-    fn arrived(&self, row: &FileRow, bytes: u64) -> bool {
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(split) = open.get_mut(row.path.as_str()) else { return false };
-        split.missing -= bytes;
-        let whole = split.missing == 0;
-        if whole {
-            open.remove(row.path.as_str());
-        }
-        whole
+        let split = Arc::new(Split::new(cursor.create(&row.path, row.mode())?, row.size));
+        open.insert(row.path.clone(), split.clone());
+        Ok(split)
     }
 
     fn failed(&self, op: &'static str, row: &FileRow) -> impl FnOnce(std::io::Error) -> fs::Error {
