@@ -2,46 +2,26 @@
 #![allow(clippy::disallowed_methods, reason = "tests look at the disk with std")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that fails may panic anywhere")]
 
+mod interpreters;
 mod site;
 
 use std::collections::BTreeSet;
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::Once;
 
+use interpreters::{relocatable, uv};
 use pannier_builder::environment::Ambient;
-use pannier_builder::publish::ARTIFACT_FILE;
 use pannier_shared::archive::toc::Class;
 use pannier_shared::statement::InterpreterOrigin;
 use site::Site;
 use walkdir::WalkDir;
 
-/// A Python that works wherever it lies, with pip; made once of the machine's `python3`.
-fn relocatable() -> PathBuf {
-    static MADE: Once = Once::new();
-    let folder = site::cache().join("python");
-    MADE.call_once(|| {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts/relocatable-python");
-        if !folder.exists() {
-            let made = Command::new("python3").arg(script).arg(&folder).status().unwrap();
-            // Where two test programs make it at once, either one's is good.
-            assert!(made.success() || folder.exists());
-        }
-    });
-    folder
-}
-
 /// The environment for builds with an interpreter of their own: uv is the one that the others fetched.
 fn environment_with_uv() -> Ambient {
-    site::environment();
-    let tools = std::fs::read_dir(site::cache().join("pannier/tools")).unwrap().map(Result::unwrap);
-    let whole = tools.filter(|entry| entry.file_name().to_string_lossy().starts_with("uv-"));
-    let uv = whole.map(|entry| entry.path().join("bin/uv")).find(|uv| uv.exists()).expect("uv was fetched");
     let mut variables = site::variables(false);
-    variables.push(("PANNIER_UV".into(), std::fs::canonicalize(uv).unwrap().into()));
+    variables.push(("PANNIER_UV".into(), uv().into()));
     Ambient::of(variables)
 }
 
@@ -172,36 +152,6 @@ fn a_plain_shell_elsewhere_is_told_where_to_go() {
     let Ok(printed) = printed else { return };
     assert!(!printed.status.success());
     insta::assert_snapshot!(String::from_utf8_lossy(&printed.stderr).trim_end(), @"activate: this shell does not say where the script lies; change to the release's folder first");
-}
-
-#[test]
-fn two_interpreters_in_two_places_give_the_same_release_and_no_file_names_them() {
-    let (one, two) = (bundling(|_| {}), bundling(|_| {}));
-    let archives = [&one, &two].map(|site| {
-        let build = site.build_to("pack").unwrap();
-        let root = &build.tree().unwrap().root;
-        for built_in in [site.dir.path().to_owned(), std::fs::canonicalize(site::cache()).unwrap()] {
-            names_nowhere(root, &built_in);
-        }
-        std::fs::read(root.with_file_name("out").join(ARTIFACT_FILE)).unwrap()
-    });
-    assert!(archives[0] == archives[1], "same interpreter, different archive");
-}
-
-/// No file below `root`, binary ones included, has the path in it, and no link leads there.
-fn names_nowhere(root: &Path, path: &Path) {
-    let bytes = path.as_os_str().as_bytes();
-    for entry in WalkDir::new(root).into_iter().map(Result::unwrap) {
-        let content = if entry.path_is_symlink() {
-            std::fs::read_link(entry.path()).unwrap().as_os_str().as_bytes().to_vec()
-        } else if entry.file_type().is_file() {
-            std::fs::read(entry.path()).unwrap()
-        } else {
-            continue;
-        };
-        let found = content.windows(bytes.len()).any(|window| window == bytes);
-        assert!(!found, "`{}` holds `{}`", entry.path().display(), path.display());
-    }
 }
 
 #[test]

@@ -177,7 +177,7 @@ pub fn cache() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/test-cache")
 }
 
-fn wheels() -> PathBuf {
+pub fn wheels() -> PathBuf {
     cache().join("index")
 }
 
