@@ -35,6 +35,7 @@ use slot::Slot;
 use crate::environment::Ambient;
 use crate::publish::{ARTIFACT_FILE, STATEMENT_FILE};
 use crate::settings::{Encoding, LARGEST_FILE, Settings, StaticFiles};
+use crate::shelf::Shelf;
 use crate::stages::bundle::Packed;
 use crate::stages::django::Project;
 use crate::stages::interpreter::{Choice as Chosen, Interpreter};
@@ -94,6 +95,17 @@ pub struct Request {
     pub key: Option<SigningKey>,
     /// The caller's environment.
     pub env: Ambient,
+    /// Whether frames and twins of earlier builds may be taken.
+    pub reuse: Reuse,
+}
+
+/// What of earlier builds may be taken. What comes of a build is the same with either.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reuse {
+    /// Frames and twins that are in the cache.
+    Made,
+    /// None of what this program made; the tools' own caches are as they are set.
+    Nothing,
 }
 
 /// A build under way: what was asked for, and what each step hands to those after it.
@@ -113,6 +125,7 @@ pub struct Build {
     venv: Slot<Venv>,
     scratch: Slot<Scratch>,
     django: Slot<Project>,
+    shelf: Shelf,
     tree: Slot<Tree>,
     artifact: Slot<Artifact>,
     /// The files that decided on the dependencies.
@@ -145,6 +158,8 @@ impl Build {
     /// A build that has not begun; [`TABLE`] runs on it.
     pub fn new(request: Request, sink: &Arc<dyn Sink>) -> Self {
         let work = request.out.join(workshop::name());
+        let cache = request.env.cache().filter(|_| request.reuse == Reuse::Made);
+        let shelf = cache.map_or(Shelf::none(), |cache| Shelf::at(cache.join("made")));
         Self {
             project: request.project.clone(),
             request,
@@ -160,6 +175,7 @@ impl Build {
             venv: Slot::EMPTY,
             scratch: Slot::EMPTY,
             django: Slot::EMPTY,
+            shelf,
             tree: Slot::EMPTY,
             artifact: Slot::EMPTY,
             requirements: BTreeMap::new(),
@@ -339,6 +355,7 @@ fn collect_static(build: &mut Build) -> Result<Done, Error> {
         from: settings.static_files.unwrap_or(StaticFiles::Collect),
         commands: &settings.build.commands,
         twins: settings.compress.as_deref().unwrap_or(Encoding::ALL),
+        shelf: &build.shelf,
     };
     let (project, scratch) = (build.django.get()?, build.scratch.get()?);
     let collected = static_files::gather(wanted, project, scratch, &build.tree_root(), build.sink.as_ref())?;
@@ -364,7 +381,9 @@ fn pack_tree(build: &mut Build) -> Result<Done, Error> {
     let tree = build.tree.get()?;
     let members = pack::members(&tree.root, |path| tree.groups.of(path))?;
     let options = Options { level: write::LEVEL, workers: available_parallelism().map_or(1, NonZero::get) };
-    let artifact = pack::pack(members, options, &build.outbox().join(ARTIFACT_FILE), build.sink.as_ref())?;
+    let out = build.outbox().join(ARTIFACT_FILE);
+    let artifact = pack::pack(members, options, &build.shelf, &out, build.sink.as_ref())?;
+    build.shelf.trim();
     let artifact = build.artifact.fill(artifact);
     Ok(Done::said(format!("from {}", human::bytes(artifact.unpacked))).moved(artifact.size, artifact.entries))
 }

@@ -11,6 +11,7 @@ pub mod promote;
 pub mod publish;
 pub mod releases;
 pub mod settings;
+pub mod shelf;
 pub mod stages;
 pub mod store;
 #[cfg(feature = "aws")]

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use pannier_builder::build::{self, Request};
+use pannier_builder::build::{self, Request, Reuse};
 use pannier_builder::environment::Ambient;
 use pannier_builder::inside::diff::{Detail, Difference};
 use pannier_builder::inside::same::Verdict;
@@ -79,6 +79,7 @@ impl Session {
             version: version.clone(),
             settings,
             out: typed.out.clone(),
+            reuse: if typed.no_cache || typed.verify_against.is_some() { Reuse::Nothing } else { Reuse::Made },
             state: if typed.release { State::Committed } else { State::Any },
             key,
             env: self.env.clone(),

@@ -7,11 +7,14 @@ use std::io::BufWriter;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use pannier_shared::archive::frame;
 use pannier_shared::archive::toc::Group;
 use pannier_shared::archive::write::{self, Content, Member, Options};
 use pannier_shared::event::Sink;
 use pannier_shared::statement::Artifact;
 use pannier_shared::sys::fs;
+
+use crate::shelf::Shelf;
 
 /// Why a tree was not packed.
 #[derive(Debug, thiserror::Error)]
@@ -64,10 +67,19 @@ fn content(source: &Path, path: &str) -> Result<Content, Error> {
     }
 }
 
-/// Packs `members` into the new file `out`.
-pub fn pack(members: Vec<Member>, options: Options, out: &Path, sink: &dyn Sink) -> Result<Artifact, Error> {
+/// Packs `members` into the new file `out`; frames that were made before come from the shelf.
+pub fn pack(
+    members: Vec<Member>,
+    options: Options,
+    shelf: &Shelf,
+    out: &Path,
+    sink: &dyn Sink,
+) -> Result<Artifact, Error> {
+    let encode = |plain: &[u8], level| {
+        shelf.made(&format!("frame, {}", frame::encoder(level)), plain, || frame::encode(plain, level))
+    };
     let file = BufWriter::with_capacity(1 << 20, fs::create_new(out)?);
-    write::pack(members, options, file, sink).map_err(|error| match error {
+    write::pack_by(members, options, &encode, file, sink).map_err(|error| match error {
         write::Error::Output(source) => fs::failed("write", out)(source).into(),
         other => other.into(),
     })
@@ -78,6 +90,7 @@ pub fn pack(members: Vec<Member>, options: Options, out: &Path, sink: &dyn Sink)
 mod tests {
     use super::*;
     use pannier_shared::archive::toc::Class;
+    use pannier_shared::event::Silent;
 
     fn app(_: &str) -> Group {
         Group { class: Class::App, name: String::new() }
@@ -103,6 +116,36 @@ mod tests {
             .collect();
         found.sort();
         assert_eq!(found, ["a/", "a/empty/", "a/link -> run", "a/read 6 false", "a/run 5 true"]);
+    }
+
+    fn packed(tree: &Path, shelf: &Shelf) -> Vec<u8> {
+        let out = tempfile::tempdir().unwrap();
+        let out = out.path().join("artifact");
+        let members = members(tree, |path| Group { class: Class::App, name: path[..1].to_owned() }).unwrap();
+        pack(members, Options { level: 9, workers: 2 }, shelf, &out, &Silent).unwrap();
+        std::fs::read(out).unwrap()
+    }
+
+    #[test]
+    fn frames_from_the_shelf_give_the_same_bytes_also_when_one_group_changed_or_an_entry_is_damaged() {
+        let (tree, kept) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        for name in ["a", "b", "c"] {
+            std::fs::write(tree.path().join(name), name.repeat(5000)).unwrap();
+        }
+        let (none, shelf) = (Shelf::none(), Shelf::at(kept.path().to_owned()));
+        let first = packed(tree.path(), &none);
+        assert!(packed(tree.path(), &shelf) == first && packed(tree.path(), &shelf) == first);
+        let filled = crate::testing::files(kept.path());
+        std::fs::write(tree.path().join("b"), "changed").unwrap();
+        let second = packed(tree.path(), &none);
+        assert!(packed(tree.path(), &shelf) == second && second != first);
+        assert_eq!(crate::testing::files(kept.path()).len(), filled.len() + 1, "one frame was made");
+        for entry in crate::testing::files(kept.path()) {
+            let mut bytes = std::fs::read(kept.path().join(&entry)).unwrap();
+            *bytes.last_mut().unwrap() ^= 1;
+            std::fs::write(kept.path().join(&entry), bytes).unwrap();
+        }
+        assert!(packed(tree.path(), &shelf) == second);
     }
 
     #[test]

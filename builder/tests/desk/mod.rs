@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
-use pannier_builder::build::{Build, Request, TABLE};
+use pannier_builder::build::{Build, Request, Reuse, TABLE};
 use pannier_builder::environment::Ambient;
 use pannier_builder::settings;
 use pannier_builder::stages::source::State;
@@ -134,6 +134,7 @@ impl Desk {
             out: self.dir.path().join("out"),
             state: State::Any,
             key: Some(SigningKey::generate("test").unwrap()),
+            reuse: Reuse::Made,
             env: Ambient::of(self.variables().into_iter().map(|(name, value)| (name.into(), value.into()))),
         }
     }

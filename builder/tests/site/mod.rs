@@ -8,7 +8,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Once};
 
-use pannier_builder::build::{Build, Error, Request, TABLE};
+use pannier_builder::build::{Build, Error, Request, Reuse, TABLE};
 use pannier_builder::environment::Ambient;
 use pannier_builder::settings;
 use pannier_builder::stages::source::State;
@@ -145,6 +145,7 @@ impl Site {
             out: self.dir.path().join("out"),
             state: State::Any,
             key: Some(SigningKey::generate("test").unwrap()),
+            reuse: Reuse::Made,
             env,
         }
     }

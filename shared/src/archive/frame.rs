@@ -41,6 +41,11 @@ pub fn encode(plain: &[u8], level: i32) -> Result<Vec<u8>, Error> {
     encoder.compress(plain).map_err(failed)
 }
 
+/// What [`encode`] compresses with: frames that the same one made of the same bytes are the same.
+pub fn encoder(level: i32) -> String {
+    format!("zstd {} level {level}", zstd_safe::version_string())
+}
+
 /// Decompresses one frame to exactly `plain` bytes; nothing longer is ever allocated.
 pub fn decode(compressed: &[u8], plain: u64) -> Result<Vec<u8>, Error> {
     let mut decoder = Decoder::default();

@@ -97,9 +97,23 @@ pub enum Error {
     Cut(#[from] BadCut),
 }
 
+/// Makes one frame of these bytes at this level, as [`frame::encode`] does: the very bytes that it would give.
+pub type Encode<'a> = dyn Fn(&[u8], i32) -> Result<Vec<u8>, frame::Error> + Sync + 'a;
+
 /// Packs `members` into `out` and says what came of it.
 pub fn pack(members: Vec<Member>, options: Options, out: impl Write, sink: &dyn Sink) -> Result<Artifact, Error> {
-    pack_cut(members, options, layout::cap, out, sink)
+    pack_by(members, options, &frame::encode, out, sink)
+}
+
+/// Like [`pack`], with frames that `encode` makes: for who kept some that were made before.
+pub fn pack_by(
+    members: Vec<Member>,
+    options: Options,
+    encode: &Encode<'_>,
+    out: impl Write,
+    sink: &dyn Sink,
+) -> Result<Artifact, Error> {
+    arranged(members, layout::cap, options, encode, out, sink)
 }
 
 /// Like [`pack`], with frames of other sizes than the ones that were chosen ([`layout::cap`]): for the study of them.
@@ -110,10 +124,21 @@ pub fn pack_cut(
     out: impl Write,
     sink: &dyn Sink,
 ) -> Result<Artifact, Error> {
+    arranged(members, cap, options, &frame::encode, out, sink)
+}
+
+fn arranged(
+    members: Vec<Member>,
+    cap: impl Fn(Class) -> u64,
+    options: Options,
+    encode: &Encode<'_>,
+    out: impl Write,
+    sink: &dyn Sink,
+) -> Result<Artifact, Error> {
     let mut groups = arrange(members)?;
     let jobs = jobs(&groups, cap)?;
     let mut out = HashingWriter::new(out);
-    write_frames(&mut groups, &jobs, options, &mut out, sink)?;
+    write_frames(&mut groups, &jobs, (options, encode), &mut out, sink)?;
     write_tables(&groups, options, out)
 }
 
@@ -241,7 +266,7 @@ fn jobs(groups: &[Draft], cap: impl Fn(Class) -> u64) -> Result<Vec<Job>, Error>
 fn write_frames(
     groups: &mut [Draft],
     jobs: &[Job],
-    options: Options,
+    (options, encode): (Options, &Encode<'_>),
     out: &mut impl Write,
     sink: &dyn Sink,
 ) -> Result<(), Error> {
@@ -249,10 +274,12 @@ fn write_frames(
     let (send_job, take_job) = bounded::<usize>(ahead);
     let (send_made, take_made) = bounded::<(usize, Result<Made, Error>)>(ahead);
     let drafts = &*groups;
+    let encode = |plain: &[u8]| encode(plain, options.level);
+    let encode = &encode;
     let rows = std::thread::scope(|scope| {
         for _ in 0..options.workers.max(1) {
             let (take_job, send_made) = (take_job.clone(), send_made.clone());
-            scope.spawn(move || work(drafts, jobs, options.level, &take_job, &send_made));
+            scope.spawn(move || work(drafts, jobs, encode, &take_job, &send_made));
         }
         // The threads hold the only other ends: a panic of theirs ends the receiving, and the end of `collect`, however
         // it comes, ends their work.
@@ -316,19 +343,19 @@ fn in_order(
 fn work(
     groups: &[Draft],
     jobs: &[Job],
-    level: i32,
+    encode: impl Fn(&[u8]) -> Result<Vec<u8>, frame::Error>,
     take_job: &Receiver<usize>,
     send_made: &Sender<(usize, Result<Made, Error>)>,
 ) {
     for at in take_job {
-        let made = make(&groups[jobs[at].group], &jobs[at], level);
+        let made = make(&groups[jobs[at].group], &jobs[at], &encode);
         if send_made.send((at, made)).is_err() {
             return;
         }
     }
 }
 
-fn make(draft: &Draft, job: &Job, level: i32) -> Result<Made, Error> {
+fn make(draft: &Draft, job: &Job, encode: impl Fn(&[u8]) -> Result<Vec<u8>, frame::Error>) -> Result<Made, Error> {
     let mut plain = Vec::with_capacity(job.plain as usize);
     let mut digests = Vec::new();
     for piece in &job.pieces {
@@ -350,7 +377,7 @@ fn make(draft: &Draft, job: &Job, level: i32) -> Result<Made, Error> {
             }
         }
     }
-    Ok(Made { compressed: frame::encode(&plain, level)?, plain: job.plain, digests })
+    Ok(Made { compressed: encode(&plain)?, plain: job.plain, digests })
 }
 
 /// Reads a part of a file into `plain`; the part at offset 0 gives the digest of the whole file, others of nothing.
@@ -389,7 +416,7 @@ fn write_tables(groups: &[Draft], options: Options, mut out: HashingWriter<impl 
         let length = table.frames.iter().map(|frame| frame.length).sum();
         rows.push(GroupRow { class: group.class, name: group.name.clone(), length, table: table_row });
     }
-    let encoder = format!("zstd {} level {}", zstd::zstd_safe::version_string(), options.level);
+    let encoder = frame::encoder(options.level);
     let (root, _) = toc::encode(&Root { format: toc::FORMAT, encoder, groups: rows })?;
     let offset = out.length() + footer::SKIPPABLE_HEADER;
     write_skippable(&mut out, &root)?;

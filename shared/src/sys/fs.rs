@@ -235,6 +235,12 @@ pub fn set_mode(path: &Path, mode: u32) -> Result<()> {
     std::fs::set_permissions(path, permissions).map_err(failed("set the mode of", path))
 }
 
+/// Says that a file was written just now, which its content was not.
+pub fn touch(path: &Path) -> Result<()> {
+    let now = std::time::SystemTime::now();
+    File::options().append(true).open(path).and_then(|file| file.set_modified(now)).map_err(failed("touch", path))
+}
+
 /// Removes a file or a symlink (not what it points at).
 pub fn remove_file(path: &Path) -> Result<()> {
     std::fs::remove_file(path).map_err(failed("remove", path))

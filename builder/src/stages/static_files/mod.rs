@@ -16,6 +16,7 @@ use super::django::{self, Project, Static};
 use super::scratch::{self, Scratch};
 use crate::command_line::CommandLine;
 use crate::settings::{Encoding, StaticFiles};
+use crate::shelf::Shelf;
 
 mod commands;
 mod normalise;
@@ -115,6 +116,8 @@ pub struct Wanted<'a> {
     pub commands: &'a [CommandLine],
     /// The twins to make.
     pub twins: &'a [Encoding],
+    /// Where those lie that were made before.
+    pub shelf: &'a Shelf,
 }
 
 /// What the release holds.
@@ -177,7 +180,7 @@ pub fn gather(
     if let Root::Inside(path) = root {
         link_from_app(&path, tree, wanted.from, sink)?;
     }
-    finish(&to, wanted.twins)
+    finish(&to, wanted)
 }
 
 /// The release holds no static files: says why, and what is therefore not done.
@@ -269,9 +272,10 @@ fn link_from_app(path: &str, tree: &Path, from: StaticFiles, sink: &dyn Sink) ->
 }
 
 /// Makes the bytes what they will be every time, adds the twins, and counts.
-fn finish(folder: &Path, encodings: &[Encoding]) -> Result<Collected, Error> {
+fn finish(folder: &Path, wanted: Wanted<'_>) -> Result<Collected, Error> {
     normalise::normalise(folder)?;
-    let mut collected = Collected { twins: twins::make(folder, encodings)?.files, ..Collected::default() };
+    let mut collected =
+        Collected { twins: twins::make(folder, wanted.twins, wanted.shelf)?.files, ..Collected::default() };
     for entry in WalkDir::new(folder) {
         let entry = entry.map_err(Error::Walk)?;
         if entry.file_type().is_file() {

@@ -16,6 +16,7 @@ use walkdir::WalkDir;
 
 use super::Error;
 use crate::settings::Encoding;
+use crate::shelf::Shelf;
 
 /// Endings of files that compress; pictures, fonts for the web and films are compressed already.
 const KINDS: &[&str] = &[
@@ -65,6 +66,10 @@ const ZSTD_LEVEL: i32 = 19;
 /// The highest quality of brotli, and the window that its own program takes for it.
 const BROTLI: (u32, u32) = (11, 22);
 
+/// The crates whose bytes these are; a test holds them to what is built in.
+const MINIZ: &str = "miniz_oxide 0.9.1";
+const BROTLI_CRATE: &str = "brotli 8.0.4";
+
 /// What was made.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Made {
@@ -89,13 +94,13 @@ struct Job {
 }
 
 /// Makes the twins that are missing below `folder`, those that are at least a twentieth smaller than their file.
-pub fn make(folder: &Path, encodings: &[Encoding]) -> Result<Made, Error> {
+pub fn make(folder: &Path, encodings: &[Encoding], shelf: &Shelf) -> Result<Made, Error> {
     let files = if encodings.is_empty() { Vec::new() } else { files(folder)? };
     let contents = contents(&files)?;
     let mut jobs: Vec<Job> = contents.values().flat_map(|content| jobs_of(content, encodings)).collect();
     // The longest first, so that no core is left with one when the others are done.
     jobs.sort_by_key(|job| std::cmp::Reverse(job.size));
-    let made = cores::on_all_cores(jobs.len(), |number| do_job(&jobs[number]));
+    let made = cores::on_all_cores(jobs.len(), |number| do_job(&jobs[number], shelf));
     made.into_iter().try_fold(Made::default(), |sum, made| {
         let made = made?;
         Ok(Made { files: sum.files + made.files, bytes: sum.bytes + made.bytes })
@@ -150,13 +155,11 @@ fn twin(path: &Path, encoding: Encoding) -> PathBuf {
     name.into()
 }
 
-fn do_job(job: &Job) -> Result<Made, Error> {
+fn do_job(job: &Job, shelf: &Shelf) -> Result<Made, Error> {
     let plain = fs::read(&job.source, LARGEST)?;
-    let compressed = compress(&plain, job.encoding).map_err(|source| Error::Compress {
-        path: job.source.clone(),
-        encoding: job.encoding,
-        source,
-    })?;
+    let made = shelf.made(&how(job.encoding), &plain, || compress(&plain, job.encoding));
+    let compressed =
+        made.map_err(|source| Error::Compress { path: job.source.clone(), encoding: job.encoding, source })?;
     if compressed.len() + plain.len() / 20 >= plain.len() {
         return Ok(Made::default());
     }
@@ -165,6 +168,16 @@ fn do_job(job: &Job) -> Result<Made, Error> {
     }
     let files = job.twins.len() as u64;
     Ok(Made { files, bytes: files * compressed.len() as u64 })
+}
+
+/// What a twin is made with: the shelf's twins by anything else are not taken.
+fn how(encoding: Encoding) -> String {
+    let with = match encoding {
+        Encoding::Gz => format!("{MINIZ}, level {}", Compression::best().level()),
+        Encoding::Br => format!("{BROTLI_CRATE}, {BROTLI:?}"),
+        Encoding::Zst => format!("zstd {}, {ZSTD_LEVEL}, {ZSTD_WINDOW_LOG}", zstd::zstd_safe::version_string()),
+    };
+    format!("twin {}, {with}", encoding.ending())
 }
 
 fn compress(plain: &[u8], encoding: Encoding) -> io::Result<Vec<u8>> {
@@ -234,7 +247,7 @@ mod tests {
     fn every_twin_holds_its_file() {
         let text = text();
         let dir = folder(&[("a/site.css", text.as_bytes()), ("a/site.0123456789ab.css", text.as_bytes())]);
-        let made = make(dir.path(), ALL).unwrap();
+        let made = make(dir.path(), ALL, &Shelf::none()).unwrap();
         assert_eq!(made.files, 6);
         for encoding in ALL {
             for name in ["a/site.css", "a/site.0123456789ab.css"] {
@@ -255,7 +268,7 @@ mod tests {
             ("CACHE/manifest.json", text.as_bytes()),
             ("LOGO.SVG", text.as_bytes()),
         ]);
-        assert_eq!(make(dir.path(), &[Encoding::Gz]).unwrap().files, 1);
+        assert_eq!(make(dir.path(), &[Encoding::Gz], &Shelf::none()).unwrap().files, 1);
         let found = names(dir.path());
         assert_eq!(found.iter().filter(|name| name.ends_with(".gz")).collect::<Vec<_>>(), ["LOGO.SVG.gz"]);
     }
@@ -264,16 +277,37 @@ mod tests {
     fn what_the_sites_own_storage_made_stays() {
         let text = text();
         let dir = folder(&[("site.css", text.as_bytes()), ("site.css.br", b"its own")]);
-        assert_eq!(make(dir.path(), ALL).unwrap().files, 2);
+        assert_eq!(make(dir.path(), ALL, &Shelf::none()).unwrap().files, 2);
         assert_eq!(std::fs::read(dir.path().join("site.css.br")).unwrap(), b"its own");
         assert_eq!(names(dir.path()), ["site.css", "site.css.br", "site.css.gz", "site.css.zst"]);
-        assert_eq!(make(dir.path(), ALL).unwrap(), Made::default(), "nothing is missing any more");
+        assert_eq!(make(dir.path(), ALL, &Shelf::none()).unwrap(), Made::default(), "nothing is missing any more");
+    }
+
+    #[test]
+    fn twins_from_the_shelf_are_the_same_and_the_shelf_knows_what_made_them() {
+        let (text, kept) = (text(), tempfile::tempdir().unwrap());
+        let shelf = Shelf::at(kept.path().to_owned());
+        let twins = |shelf: &Shelf| {
+            let dir = folder(&[("site.css", text.as_bytes())]);
+            make(dir.path(), ALL, shelf).unwrap();
+            ALL.iter()
+                .map(|encoding| std::fs::read(twin(&dir.path().join("site.css"), *encoding)).unwrap())
+                .collect::<Vec<_>>()
+        };
+        let without = twins(&Shelf::none());
+        assert!(twins(&shelf) == without && twins(&shelf) == without);
+        assert_eq!(names(kept.path()).len(), 3);
+        let lock = include_str!("../../../../Cargo.lock");
+        for one in [MINIZ, BROTLI_CRATE] {
+            let (name, version) = one.split_once(' ').unwrap();
+            assert!(lock.contains(&format!("name = \"{name}\"\nversion = \"{version}\"\n")), "{one} is not built in");
+        }
     }
 
     #[test]
     fn none_are_made_when_none_are_wanted() {
         let dir = folder(&[("site.css", text().as_bytes())]);
-        assert_eq!(make(dir.path(), &[]).unwrap(), Made::default());
+        assert_eq!(make(dir.path(), &[], &Shelf::none()).unwrap(), Made::default());
     }
 
     #[test]
