@@ -93,7 +93,7 @@ pub fn find(python: &Interpreter, env: &Ambient, sink: &dyn Sink) -> Result<Tool
     let toolbox = cache.join("tools").join(toolbox_name(python));
     let uv = match env.get("PANNIER_UV") {
         Some(uv) => Some(configured(Path::new(uv), env, sink)?),
-        None => on_path(env),
+        None => on_path(env).or_else(|| kept_uv(&cache.join("tools"))),
     };
     let pip = has_pip(&python.executable, env).then(|| python.executable.clone());
     let (uv, pip) = match (uv, pip) {
@@ -187,6 +187,14 @@ fn version_in(printed: &str) -> Option<String> {
     printed.strip_prefix("uv ")?.split_whitespace().next().map(str::to_owned)
 }
 
+/// uv from the toolbox of any interpreter: it is a program by itself, and each toolbox is whole and has this version.
+fn kept_uv(tools: &Path) -> Option<OsString> {
+    let names = fs::list(tools).ok()?.into_iter();
+    let boxes = names.filter(|name| name.to_string_lossy().starts_with(&format!("uv-{UV_VERSION}-python-")));
+    let programs = boxes.map(|name| tools.join(name).join("bin/uv"));
+    programs.into_iter().find(|uv| fs::exists(uv)).map(PathBuf::into_os_string)
+}
+
 fn has_pip(python: &Path, env: &Ambient) -> bool {
     process::run(env.local(python).args(["-m", "pip", "--version"]), ASK).is_ok()
 }
@@ -225,5 +233,21 @@ mod tests {
     fn the_version_is_read_from_what_uv_prints() {
         assert_eq!(version_in("uv 0.13.8 (x86_64-unknown-linux-gnu)\n").as_deref(), Some("0.13.8"));
         assert_eq!(version_in("uvx 1\n"), None);
+    }
+
+    #[test]
+    fn uv_of_another_interpreters_toolbox_is_taken_and_of_another_version_is_not() {
+        let tools = tempfile::tempdir().unwrap();
+        let put = |name: &str| {
+            let uv = tools.path().join(name).join("bin/uv");
+            fs::create_dir_all(uv.parent().unwrap()).unwrap();
+            fs::write(&uv, b"").unwrap();
+            uv.into_os_string()
+        };
+        put("uv-0.0.1-python-3.11.7-01234567");
+        put(".making-0123456789abcdef");
+        assert_eq!(kept_uv(tools.path()), None);
+        let uv = put(&format!("uv-{UV_VERSION}-python-3.12.1-01234567"));
+        assert_eq!(kept_uv(tools.path()), Some(uv));
     }
 }
