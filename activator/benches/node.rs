@@ -132,7 +132,9 @@ fn described(version: &str) -> Description {
             cache_tag: "cpython-311".to_owned(),
             link: "venv/bin/python".to_owned(),
         },
+        built_on: None,
         libc_floor: None,
+        libc_floor_of: None,
         dependencies: Vec::new(),
         django: Django {
             settings: "polls.settings".to_owned(),

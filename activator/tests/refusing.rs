@@ -157,10 +157,14 @@ fn damage_on_the_disk_is_named_one_by_one() {
 #[test]
 fn a_release_that_cannot_run_here_is_refused_before_it_is_fetched() {
     let world = serving();
-    world.publish_as("v3", GOOD, |statement| statement.release.libc_floor = Some("9.99".into()));
+    world.publish_as("v3", GOOD, |statement| {
+        statement.release.libc_floor = Some("9.99".into());
+        statement.release.libc_floor_of = Some("venv/lib/fast.so".into());
+    });
     std::fs::remove_file(world.store_file("v3", "artifact.tar.zst")).unwrap();
     let said = refused(&world, "activate polls v3", 5);
-    assert!(said.contains("the release needs glibc 9.99 or newer, this node has"), "{said}");
+    let words = "the release needs glibc 9.99 or newer (for `venv/lib/fast.so`), this node has";
+    assert!(said.contains(words) && said.contains("serving: "), "{said}");
     world.publish_as("v3", GOOD, |statement| statement.artifact.unpacked = 1 << 60);
     let said = refused(&world, "activate polls v3", 4);
     assert!(

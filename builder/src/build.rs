@@ -21,6 +21,7 @@ use pannier_shared::steps::{self, Done, Step, Undo};
 use pannier_shared::sys::fs;
 use pannier_shared::sys::lock::Lock;
 
+mod dependencies;
 mod describe;
 mod error;
 mod outcome;
@@ -38,18 +39,15 @@ use crate::settings::{Encoding, LARGEST_FILE, Settings, StaticFiles};
 use crate::shelf::Shelf;
 use crate::stages::bundle::Packed;
 use crate::stages::django::Project;
-use crate::stages::interpreter::{Choice as Chosen, Interpreter};
-use crate::stages::proof::Origin;
-use crate::stages::requirements::{Ask, Choice};
+use crate::stages::interpreter::Interpreter;
+use crate::stages::libc::Floor;
 use crate::stages::scratch::{Run, Scratch};
 use crate::stages::source::{Patterns, Staged, State};
+use crate::stages::target::Cross;
 use crate::stages::tools::Tools;
-use crate::stages::venv::{Link, Venv};
-use crate::stages::wheels::{Folders, Vendored};
-use crate::stages::{
-    bundle, bytecode, django, interpreter, pack, platform, proof, requirements, sign, source, static_files, tools,
-    venv, wheels,
-};
+use crate::stages::venv::Venv;
+use crate::stages::wheels::Vendored;
+use crate::stages::{bundle, django, pack, sign, source, static_files, venv};
 use crate::tree::Tree;
 use crate::workshop;
 
@@ -57,13 +55,34 @@ use crate::workshop;
 pub const TABLE: &[Step<Build, Error>] = &[
     Step { name: "prepare", does: "make a folder to build in", run: prepare, undo: Undo::By(clear) },
     Step { name: "source", does: "take the app's files", run: take_source, undo: IN_WORK },
-    Step { name: "interpreter", does: "ask the interpreter what it is", run: find_interpreter, undo: IN_WORK },
-    Step { name: "bundle", does: "pack the interpreter", run: bundle_interpreter, undo: IN_WORK },
-    Step { name: "tools", does: "find uv and pip", run: find_tools, undo: Undo::Nothing("the cache of tools is kept") },
-    Step { name: "wheels", does: "fetch the dependencies as wheels", run: fetch_wheels, undo: IN_WORK },
-    Step { name: "venv", does: "install the dependencies into an environment", run: make_venv, undo: IN_WORK },
-    Step { name: "bytecode", does: "compile Python files", run: compile, undo: IN_WORK },
-    Step { name: "prove", does: "run the packed interpreter elsewhere", run: prove, undo: IN_WORK },
+    Step {
+        name: "interpreter",
+        does: "ask the interpreter what it is",
+        run: dependencies::find_interpreter,
+        undo: IN_WORK,
+    },
+    Step { name: "bundle", does: "pack the interpreter", run: dependencies::bundle_interpreter, undo: IN_WORK },
+    Step {
+        name: "tools",
+        does: "find uv and pip",
+        run: dependencies::find_tools,
+        undo: Undo::Nothing("the cache of tools is kept"),
+    },
+    Step { name: "wheels", does: "fetch the dependencies as wheels", run: dependencies::fetch_wheels, undo: IN_WORK },
+    Step {
+        name: "venv",
+        does: "install the dependencies into an environment",
+        run: dependencies::make_venv,
+        undo: IN_WORK,
+    },
+    Step {
+        name: "runner",
+        does: "make an environment for this machine",
+        run: dependencies::make_runner,
+        undo: IN_WORK,
+    },
+    Step { name: "bytecode", does: "compile Python files", run: dependencies::compile, undo: IN_WORK },
+    Step { name: "prove", does: "run the packed interpreter elsewhere", run: dependencies::prove, undo: IN_WORK },
     Step { name: "django", does: "ask Django about the project", run: ask_django, undo: IN_WORK },
     Step { name: "static", does: "collect static files", run: collect_static, undo: IN_WORK },
     Step { name: "describe", does: "write down what is in the release", run: describe, undo: IN_WORK },
@@ -116,13 +135,22 @@ pub struct Build {
     work: PathBuf,
     held: Option<Lock>,
     staged: Slot<Staged>,
+    /// The interpreter that runs here.
     python: Slot<Interpreter>,
+    /// The interpreter that the release is for: the same, or a like one on another kind of machine.
+    made_for: Slot<Interpreter>,
+    /// That other kind of machine.
+    cross: Option<Cross>,
     /// What is to be packed of the interpreter; nothing where the node brings it, as of the next one.
     bundle: Option<bundle::Plan>,
     packed: Option<Packed>,
     tools: Slot<Tools>,
     vendored: Slot<Vendored>,
     venv: Slot<Venv>,
+    /// The C library that it needs.
+    floor: Option<Floor>,
+    /// The environment that the project's code runs in here: the release's own, if that is for this kind of machine.
+    runner: Slot<Venv>,
     scratch: Slot<Scratch>,
     django: Slot<Project>,
     shelf: Shelf,
@@ -168,11 +196,15 @@ impl Build {
             held: None,
             staged: Slot::EMPTY,
             python: Slot::EMPTY,
+            made_for: Slot::EMPTY,
+            cross: None,
             bundle: None,
             packed: None,
             tools: Slot::EMPTY,
             vendored: Slot::EMPTY,
             venv: Slot::EMPTY,
+            floor: None,
+            runner: Slot::EMPTY,
             scratch: Slot::EMPTY,
             django: Slot::EMPTY,
             shelf,
@@ -249,95 +281,12 @@ fn take_source(build: &mut Build) -> Result<Done, Error> {
     Ok(Done::said(format!("manage.py is `{}`", staged.manage)).moved(staged.bytes, staged.files))
 }
 
-fn find_interpreter(build: &mut Build) -> Result<Done, Error> {
-    let env = &build.request.env;
-    let (plan, wanted) = match Chosen::of(build.request.settings.python.as_deref()) {
-        Chosen::System(wanted) => (None, wanted),
-        Chosen::Bundled(wanted) => {
-            let plan = bundle::plan(bundle::locate(wanted.as_deref(), &build.project, env)?)?;
-            let program = plan.prefix.root.join(plan.prefix.program());
-            (Some(plan), Some(program.to_string_lossy().into_owned()))
-        }
-    };
-    build.bundle = plan;
-    let python = build.python.fill(interpreter::find(wanted.as_deref(), &build.project, &build.request.env)?);
-    Ok(Done::said(format!("Python {} at `{}`", python.version, python.executable.display())))
-}
-
-fn bundle_interpreter(build: &mut Build) -> Result<Done, Error> {
-    let Some(plan) = build.bundle.take() else { return Ok(Done::said("the node brings it")) };
-    let packed = bundle::bundle(plan, &build.tree_root(), build.sink.as_ref())?;
-    let packed = build.packed.insert(packed);
-    Ok(Done::said(format!("as `{}`", packed.program())).moved(packed.bytes, packed.files.len() as u64))
-}
-
-fn find_tools(build: &mut Build) -> Result<Done, Error> {
-    let tools = tools::find(build.python.get()?, &build.request.env, build.sink.as_ref())?;
-    Ok(Done::said(build.tools.fill(tools).describe()))
-}
-
-fn fetch_wheels(build: &mut Build) -> Result<Done, Error> {
-    let (settings, staged) = (&build.request.settings, build.staged.get()?);
-    let (python, tools) = (build.python.get()?, build.tools.get()?);
-    let platform = platform::ask(tools).map_err(wheels::Error::from)?;
-    let found = requirements::find(&build.project, staged.folder(), settings.requirements.as_deref());
-    let found = found.map_err(wheels::Error::from)?;
-    let choice = Choice { extras: settings.extras.clone(), groups: settings.groups.clone(), index: settings.index };
-    let ask = Ask {
-        project: &build.project,
-        folder: staged.folder(),
-        file: &found.file,
-        choice: &choice,
-        python,
-        platform: &platform,
-        tools,
-    };
-    let required = found.read(&ask).map_err(wheels::Error::from)?;
-    let folders = Folders { project: &build.project, wheels: &build.tree_root().join("wheels"), work: &build.work };
-    let vendored = wheels::vendor(&required, folders, python, &platform, tools, build.sink.as_ref())?;
-    build.requirements.insert(found.file.clone(), digest_of(&build.project.join(&found.file))?);
-    if let Some(list) = &vendored.resolved {
-        fs::copy(list, &build.outbox().join("requirements.lock"))?;
-        build.requirements.insert("requirements.lock".to_owned(), digest_of(list)?);
-    }
-    let vendored = build.vendored.fill(vendored);
-    let bytes = vendored.wheels.iter().map(|wheel| wheel.size).sum();
-    Ok(Done::said(format!("from `{}`", required.file)).moved(bytes, vendored.wheels.len() as u64))
-}
-
-fn make_venv(build: &mut Build) -> Result<Done, Error> {
-    let (tree, list) = (build.tree_root(), &build.vendored.get()?.list);
-    let (python, tools) = (build.python.get()?, build.tools.get()?);
-    let link = build.packed.as_ref().map_or(Link::Node, |packed| Link::Inside(bundle::link(packed)));
-    let places = venv::Places { root: &tree.join("venv"), wheels: &tree.join("wheels"), list, link };
-    let venv = venv::make(places, python, tools, build.sink.as_ref())?;
-    build.venv.fill(venv);
-    Ok(Done::default())
-}
-
-fn compile(build: &mut Build) -> Result<Done, Error> {
-    let venv = build.venv.get()?;
-    let mut folders = vec![format!("venv/{}", venv.site), "app".to_owned()];
-    folders.extend(build.packed.as_ref().map(Packed::library));
-    bytecode::compile(&build.tree_root(), &folders, venv, &build.request.env, build.sink.as_ref())?;
-    Ok(Done::default())
-}
-
-fn prove(build: &mut Build) -> Result<Done, Error> {
-    let Some(packed) = &build.packed else { return Ok(Done::said("the node brings it")) };
-    let version = &build.python.get()?.version;
-    Ok(Done::said(match proof::prove(&build.tree_root(), &build.work, packed, version)? {
-        Origin::Hidden => "in two places, with its origin hidden",
-        Origin::Seen => "in two places; its origin cannot be hidden here, so what it loads was looked at",
-    }))
-}
-
 fn ask_django(build: &mut Build) -> Result<Done, Error> {
     let staged = build.staged.get()?;
     let settings = &build.request.settings;
     let run = Run { manage: &staged.manage, settings: settings.settings.as_deref(), placeholders: &settings.build.env };
     let (app, root) = (build.tree_root().join("app"), build.work.join("scratch"));
-    let scratch = Scratch::copy_of(&app, &root, build.venv.get()?, run)?;
+    let scratch = Scratch::copy_of(&app, &root, build.runner.get()?, run)?;
     let project = django::describe(&scratch, staged.folder(), build.sink.as_ref());
     let explained = |error: &django::Error| build.packed.as_ref()?.explain(&error.to_string());
     let project = project.map_err(|error| explained(&error).map_or(Error::Django(error), Error::Bundle))?;

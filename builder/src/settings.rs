@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use pannier_shared::id::{self, AppName};
+use pannier_shared::id::{self, AppName, Target};
 use pannier_shared::sys::fs;
 use serde::{Deserialize, Serialize};
 
@@ -35,6 +35,8 @@ pub struct Settings {
     pub manage: Option<String>,
     /// The interpreter: a path, a command, or a version such as "3.12"; else `python3`.
     pub python: Option<String>,
+    /// The kind of machine the release is for; else this one's.
+    pub target: Option<Target>,
     /// The file that lists the dependencies; else a lock file, else requirements.txt, else pyproject.toml.
     pub requirements: Option<String>,
     /// Extras of the project that belong to the release.
@@ -123,6 +125,7 @@ const KEYS: &[&str] = &[
     "settings",
     "manage",
     "python",
+    "target",
     "requirements",
     "extras",
     "groups",
@@ -214,6 +217,7 @@ impl Settings {
             settings: self.settings.or(below.settings),
             manage: self.manage.or(below.manage),
             python: self.python.or(below.python),
+            target: self.target.or(below.target),
             requirements: self.requirements.or(below.requirements),
             extras: joined(below.extras, self.extras),
             groups: joined(below.groups, self.groups),
@@ -241,6 +245,7 @@ mod tests {
             settings = "polls.settings.production"
             manage = "src/manage.py"
             python = "3.12"
+            target = "aarch64-linux-gnu"
             requirements = "requirements/production.txt"
             extras = ["postgres"]
             groups = ["workers"]
@@ -257,6 +262,7 @@ mod tests {
         "#;
         let settings = parse(text, FILE).unwrap();
         assert_eq!(settings.app.unwrap().as_str(), "polls");
+        assert_eq!(settings.target.unwrap().as_str(), "aarch64-linux-gnu");
         assert_eq!(settings.static_files, Some(StaticFiles::Committed));
         assert_eq!(settings.compress, Some(vec![Encoding::Gz, Encoding::Br]));
         assert_eq!(settings.largest_file, Some(200));

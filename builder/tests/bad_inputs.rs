@@ -172,11 +172,11 @@ fn no_wheel_for_the_interpreter() {
     hint: build with an interpreter that there is a wheel for: `--python 3.X`, or lock another version
     ");
     assert_snapshot!(one("foreign==1.0", "foreign-1.0-cp39-cp39-win32.whl").refused(), @r"
-    exit 3
+    exit 5
     error: failed to fetch the dependencies as wheels
-      caused by: no package index has a file of `foreign==1.0`, named by `requirements.txt`, that this interpreter can use
+      caused by: requirements.txt: foreign==1.0 has no wheel for Python 3.X on MACHINE-linux-gnu and no source archive; it has `foreign-1.0-cp39-cp39-win32.whl`
 
-    hint: see what there is with `pip index versions foreign`; another index is named as for pip: `PIP_EXTRA_INDEX_URL`, `PIP_FIND_LINKS`
+    hint: build with an interpreter that there is a wheel for: `--python 3.X`, or lock another version
     ");
 }
 

@@ -124,6 +124,9 @@ impl Error {
                 let names: Vec<String> = near.iter().map(|name| format!("`{name}`")).collect();
                 (!names.is_empty()).then(|| format!("did you mean {}?", names.join(" or ")))
             }
+            Self::OtherTargets { target, .. } => Some(format!(
+                "build the version for this kind of machine too, and publish it: `pannier build --target {target}`"
+            )),
             Self::Refused { source, .. } => source.hint(),
             Self::Store(error) => error.hint(),
             _ => None,

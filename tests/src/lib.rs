@@ -211,7 +211,9 @@ pub fn description(version: &str) -> Description {
             cache_tag: "cpython-311".to_owned(),
             link: "venv/bin/python".to_owned(),
         },
+        built_on: None,
         libc_floor: None,
+        libc_floor_of: None,
         dependencies: Vec::new(),
         django: Django {
             settings: "polls.settings".to_owned(),

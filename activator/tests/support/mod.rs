@@ -281,7 +281,9 @@ fn described(version: &str) -> Description {
             cache_tag: "cpython-311".into(),
             link: "venv/bin/python".into(),
         },
+        built_on: None,
         libc_floor: None,
+        libc_floor_of: None,
         dependencies: Vec::new(),
         django: Django {
             settings: "polls.settings".into(),

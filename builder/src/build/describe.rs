@@ -12,21 +12,21 @@ use crate::stages::bundle::Packed;
 use crate::stages::documents::{self, Facts};
 use crate::stages::interpreter::{IMPLEMENTATION, Interpreter};
 use crate::stages::venv::{self, Venv};
-use crate::stages::wheels::{self, Wheel};
+use crate::stages::wheels::Wheel;
 use crate::tree::Groups;
 
 /// What the release says of itself.
 pub fn description(build: &Build) -> Result<Description, Error> {
-    let (python, wheels) = (build.python.get()?, &build.vendored.get()?.wheels);
+    let (python, wheels) = (build.made_for.get()?, &build.vendored.get()?.wheels);
     Ok(Description {
         app: build.request.app.clone(),
         version: build.request.version.clone(),
         target: python.target.clone(),
         source: build.staged.get()?.source.clone(),
         interpreter: described(python, build.packed.as_ref()),
-        libc_floor: wheels::libc_floor(wheels, python.glibc.as_deref())
-            .max(build.packed.as_ref().and_then(|packed| packed.glibc))
-            .map(|floor| floor.to_string()),
+        built_on: build.cross.as_ref().map(|cross| cross.here.clone()),
+        libc_floor: build.floor.as_ref().map(|floor| floor.version.to_string()),
+        libc_floor_of: build.floor.as_ref().map(|floor| floor.file.clone()),
         dependencies: wheels.iter().map(dependency).collect(),
         django: build.django.get()?.django.clone(),
         built_by: env!("CARGO_PKG_VERSION").to_owned(),

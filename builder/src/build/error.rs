@@ -4,8 +4,8 @@ use pannier_shared::sys::fs;
 
 use crate::inside;
 use crate::stages::{
-    bundle, bytecode, django, documents, interpreter, pack, proof, scratch, sign, source, static_files, tools, venv,
-    wheels,
+    bundle, bytecode, django, documents, interpreter, libc, pack, proof, scratch, sign, source, static_files, target,
+    tools, venv, wheels,
 };
 
 /// A build that failed; which step it was, the runner of the table says.
@@ -26,6 +26,9 @@ pub enum Error {
     /// What the interpreter uses that the release does not hold.
     #[error(transparent)]
     Proof(#[from] proof::Error),
+    /// The kind of machine that the release is for.
+    #[error(transparent)]
+    Target(#[from] target::Error),
     /// uv and pip.
     #[error(transparent)]
     Tools(#[from] tools::Error),
@@ -35,6 +38,9 @@ pub enum Error {
     /// The environment.
     #[error(transparent)]
     Venv(#[from] venv::Error),
+    /// The C library and the machine that installed files ask for.
+    #[error(transparent)]
+    Libc(#[from] libc::Error),
     /// Byte code.
     #[error(transparent)]
     Bytecode(#[from] bytecode::Error),
@@ -74,8 +80,10 @@ impl Error {
             Self::Source(error) => error.hint(),
             Self::Interpreter(error) => error.hint(),
             Self::Bundle(error) => error.hint(),
+            Self::Target(error) => Some(error.hint()),
             Self::Tools(error) => error.hint(),
             Self::Wheels(error) => error.hint(),
+            Self::Libc(error) => error.hint(),
             Self::Django(error) => error.hint(),
             Self::Static(error) => error.hint(),
             Self::Fs(_)

@@ -98,6 +98,9 @@ pub struct Build {
     /// The interpreter, as a path, a command or a version; `python` in pannier.toml
     #[arg(long)]
     pub python: Option<String>,
+    /// The kind of machine the release is for, such as aarch64-linux-gnu; `target` in pannier.toml
+    #[arg(long)]
+    pub target: Option<Target>,
     /// The file that lists the dependencies; `requirements` in pannier.toml
     #[arg(long, value_name = "FILE")]
     pub requirements: Option<String>,
@@ -314,6 +317,7 @@ impl Build {
             settings: self.settings.clone(),
             manage: self.manage.clone(),
             python: self.python.clone(),
+            target: self.target.clone(),
             requirements: self.requirements.clone(),
             extras: self.extras.clone(),
             groups: self.groups.clone(),

@@ -64,7 +64,7 @@ impl Session {
     fn verify_against(&self, typed: &Build, version: &Version, trust: &Path) -> Result<Output, Error> {
         let mut request = self.request(typed, version, None)?;
         let place = Place { store: typed.store.clone().or(request.settings.store.take()), trust: trust.to_owned() };
-        let chosen = Chosen { app: Some(request.app.clone()), target: None, place };
+        let chosen = Chosen { app: Some(request.app.clone()), target: request.settings.target.clone(), place };
         let runtime = runtime()?;
         let published = self.eyes(&chosen, &runtime)?.find_for_here(version)?;
         let rebuilt = build::rebuild(request, &self.sink)?;
@@ -188,9 +188,9 @@ impl Eyes<'_> {
         Ok(Inside::of_folder(folder, &self.trust, clock::now())?)
     }
 
-    /// The only target of a version, else this machine's.
+    /// The target that was named, or the only one of a version, or else this machine's.
     fn find_for_here(&self, version: &Version) -> Result<Inside, Error> {
-        match self.find(version, None) {
+        match self.find(version, self.chosen.target.as_ref()) {
             Err(Error::Inside(inside::Error::ManyTargets { .. })) => self.find(version, Some(&Target::host())),
             found => found,
         }

@@ -5,8 +5,8 @@ use std::io;
 use std::path::PathBuf;
 
 use pannier_builder::stages::{
-    bundle, django, documents, elf, interpreter, pack, proof, requirements, scratch, sign, source, static_files, tools,
-    venv, wheels,
+    bundle, django, documents, elf, interpreter, libc, pack, proof, requirements, scratch, sign, source, static_files,
+    tools, venv, wheels,
 };
 use pannier_builder::{build, inside, promote, publish, settings};
 use pannier_shared::archive::read;
@@ -127,12 +127,12 @@ fn of_build(error: &build::Error) -> Exit {
         build::Error::Interpreter(error) => of_interpreter(error),
         build::Error::Bundle(error) => of_bundle(error),
         build::Error::Proof(error) => of_proof(error),
+        build::Error::Target(_) => Exit::Refused,
         build::Error::Tools(tools::Error::Fs(_) | tools::Error::NoCache) => Exit::Machine,
         build::Error::Tools(_) => Exit::Program,
         build::Error::Wheels(error) => of_wheels(error),
-        build::Error::Venv(venv::Error::Fs(_) | venv::Error::Walk(_)) => Exit::Machine,
-        build::Error::Venv(venv::Error::Make(_) | venv::Error::Install(_)) => Exit::Program,
-        build::Error::Venv(venv::Error::Fixed(_)) => Exit::Refused,
+        build::Error::Venv(error) | build::Error::Libc(libc::Error::Venv(error)) => of_venv(error),
+        build::Error::Libc(libc::Error::Foreign { .. }) => Exit::Refused,
         build::Error::Bytecode(_) => Exit::Program,
         build::Error::Scratch(error) => of_scratch(error),
         build::Error::Django(error) => of_django(error),
@@ -173,6 +173,7 @@ fn of_bundle(error: &bundle::Error) -> Exit {
         bundle::Error::Missing(_) | bundle::Error::NoneInstalled { .. } => Exit::NotFound,
         bundle::Error::Silent { .. } => Exit::Program,
         bundle::Error::Environment(_) | bundle::Error::NoPrefix { .. } | bundle::Error::Version(_) => Exit::Refused,
+        bundle::Error::NotForTarget { .. } | bundle::Error::AnotherAbi { .. } => Exit::Refused,
         bundle::Error::Foreign { .. } | bundle::Error::Fixed { .. } | bundle::Error::Elf(_) => Exit::Refused,
         bundle::Error::Lacks { .. } | bundle::Error::Needed { .. } => Exit::Refused,
     }
@@ -190,11 +191,21 @@ fn of_wheels(error: &wheels::Error) -> Exit {
     match error {
         wheels::Error::Fs(_) | wheels::Error::Walk { .. } => Exit::Machine,
         wheels::Error::Requirements(error) => of_requirements(error),
-        wheels::Error::Twice { .. } | wheels::Error::NoWheel { .. } => Exit::Refused,
+        wheels::Error::Twice { .. } | wheels::Error::NoWheel { .. } | wheels::Error::NotPortable { .. } => {
+            Exit::Refused
+        }
         wheels::Error::Mismatch { .. } => Exit::Verification,
         wheels::Error::NotFound { .. } => Exit::NotFound,
         wheels::Error::Unresolved { .. } | wheels::Error::Fetch { .. } | wheels::Error::Build { .. } => Exit::Program,
         wheels::Error::NotGiven { .. } | wheels::Error::Platform(_) => Exit::Program,
+    }
+}
+
+fn of_venv(error: &venv::Error) -> Exit {
+    match error {
+        venv::Error::Fs(_) | venv::Error::Walk(_) => Exit::Machine,
+        venv::Error::Make(_) | venv::Error::Install(_) => Exit::Program,
+        venv::Error::Fixed(_) => Exit::Refused,
     }
 }
 

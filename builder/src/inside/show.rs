@@ -5,7 +5,7 @@ use std::fmt;
 
 use pannier_shared::archive::toc::Class;
 use pannier_shared::digest::Digest;
-use pannier_shared::id::DocumentName;
+use pannier_shared::id::{DocumentName, Target};
 use pannier_shared::report::human;
 use pannier_shared::statement::{Artifact, Attached, Dependency, Description};
 use serde::Serialize;
@@ -128,11 +128,20 @@ fn origin(f: &mut fmt::Formatter<'_>, release: &Description) -> fmt::Result {
         None => writeln!(f, "commit     none: it was not built from a git repository")?,
     }
     writeln!(f, "python     {}", said(&python(&release.interpreter)))?;
+    if let Some(here) = &release.built_on {
+        writeln!(f, "built on   {here}: nothing that is for {} alone was run", release.target)?;
+    }
     if let Some(floor) = &release.libc_floor {
-        writeln!(f, "libc       glibc {} or later", said(floor))?;
+        let of = release.libc_floor_of.as_ref().map(|file| format!(", for {}", said(file))).unwrap_or_default();
+        writeln!(f, "libc       {} {} or later{of}", libc_name(&release.target), said(floor))?;
     }
     writeln!(f, "settings   {}", said(&release.django.settings))?;
     writeln!(f, "built by   pannier {}", said(&release.built_by))
+}
+
+/// What the C library of a target is called.
+fn libc_name(target: &Target) -> &'static str {
+    if target.as_str().ends_with("-musl") { "musl" } else { "glibc" }
 }
 
 fn row(f: &mut fmt::Formatter<'_>, name: &str, size: &Size) -> fmt::Result {

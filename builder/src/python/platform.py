@@ -1,4 +1,5 @@
-# Asks an interpreter what environment markers (PEP 508) and wheel tags (PEP 425) hold for it; one JSON object.
+# Asks an interpreter what environment markers (PEP 508) and wheel tags (PEP 425) hold for it; one JSON object. Where
+# platform tags are given, the wheel tags are those of a like interpreter on such a platform.
 import json
 import os
 import platform
@@ -9,10 +10,16 @@ def tags():
     # pip brings the library that decides this; one that was taken apart by a distribution leaves the list empty.
     for name in ("pip._vendor.packaging.tags", "packaging.tags"):
         try:
-            return [str(tag) for tag in __import__(name, fromlist=["sys_tags"]).sys_tags()]
+            library = __import__(name, fromlist=["sys_tags"])
         except ImportError:
-            pass
+            continue
+        return [str(tag) for tag in (of_platforms(library, sys.argv[1:]) if sys.argv[1:] else library.sys_tags())]
     return []
+
+
+def of_platforms(library, platforms):
+    yield from library.cpython_tags(platforms=platforms)
+    yield from library.compatible_tags(interpreter="cp%d%d" % sys.version_info[:2], platforms=platforms)
 
 
 info = sys.implementation.version

@@ -23,10 +23,10 @@ const NAMED: usize = 5;
 #[error("failed to compile Python files to byte code")]
 pub struct Error(#[from] process::Error);
 
-/// Compiles everything below `folders` (names below `tree`). Files that are not valid Python, such as templates of code,
+/// Compiles everything below `folders` (names below `tree`) with the Python of `runner`: byte code is the same on all machines. Files that are not valid Python, such as templates of code,
 /// stay as they are and are told in a note.
-pub fn compile(tree: &Path, folders: &[String], venv: &Venv, env: &Ambient, sink: &dyn Sink) -> Result<(), Error> {
-    let mut command = env.local(venv.python());
+pub fn compile(tree: &Path, folders: &[String], runner: &Venv, env: &Ambient, sink: &dyn Sink) -> Result<(), Error> {
+    let mut command = env.local(runner.python());
     command.args(["-m", "compileall", "-q", "-j", "0", "--invalidation-mode", "unchecked-hash", "-s"]).arg(tree);
     command.args(folders.iter().map(|folder| tree.join(folder)));
     match process::run(&mut command, LIMIT) {

@@ -6,7 +6,7 @@ use goblin::elf::Elf as Parsed;
 use goblin::elf::header;
 use pannier_shared::sys::fs;
 
-use crate::stages::wheels::Glibc;
+use crate::stages::wheels::LibcVersion;
 
 /// The first bytes of every such file.
 const MAGIC: &[u8] = b"\x7fELF";
@@ -28,7 +28,7 @@ pub struct Elf {
     /// Where it looks for them, after the caller's variables.
     pub runpath: Vec<String>,
     /// The newest glibc whose symbols it uses.
-    pub glibc: Option<Glibc>,
+    pub glibc: Option<LibcVersion>,
 }
 
 /// A file that cannot be read as what it begins like.
@@ -83,17 +83,23 @@ fn machine(number: u16) -> String {
 }
 
 /// The newest of the versions "GLIBC_2.34" that it names.
-fn glibc(elf: &Parsed<'_>) -> Option<Glibc> {
+fn glibc(elf: &Parsed<'_>) -> Option<LibcVersion> {
     let needs = elf.verneed.as_ref()?;
     let names = needs.iter().flat_map(|file| file.iter().map(|one| one.vna_name).collect::<Vec<_>>());
     let names = names.filter_map(|name| elf.dynstrtab.get_at(name));
     names.filter_map(|name| of_symbol(name.strip_prefix("GLIBC_")?)).max()
 }
 
+/// The first glibc that unpacks relative relocations, which a file asks for by this name instead of a number.
+const PACKED_RELOCATIONS: (&str, LibcVersion) = ("ABI_DT_RELR", LibcVersion::new(2, 36));
+
 /// "2.2.5" is 2.2: of three numbers two tell.
-fn of_symbol(version: &str) -> Option<Glibc> {
+fn of_symbol(version: &str) -> Option<LibcVersion> {
+    if version == PACKED_RELOCATIONS.0 {
+        return Some(PACKED_RELOCATIONS.1);
+    }
     let mut numbers = version.splitn(3, '.');
-    Glibc::parse(&format!("{}.{}", numbers.next()?, numbers.next()?))
+    LibcVersion::parse(&format!("{}.{}", numbers.next()?, numbers.next()?))
 }
 
 /// True of a library that comes with the C library, and so is there wherever a program of its kind runs.
@@ -116,7 +122,7 @@ mod tests {
         assert_eq!(elf.machine, std::env::consts::ARCH);
         if cfg!(target_env = "gnu") {
             assert!(elf.needed.iter().any(|name| name == "libc.so.6"), "{:?}", elf.needed);
-            assert!(elf.glibc >= Glibc::parse("2.2") && elf.loader.is_some());
+            assert!(elf.glibc >= LibcVersion::parse("2.2") && elf.loader.is_some());
         }
     }
 

@@ -6,9 +6,12 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
+use pannier_shared::id::Target;
 use pannier_shared::sys::process;
 use serde::Deserialize;
 
+use super::interpreter::Interpreter;
+use super::target::Cross;
 use super::tools::Tools;
 
 const PROBE: &str = include_str!("../python/platform.py");
@@ -23,6 +26,8 @@ pub struct Platform {
     pub markers: BTreeMap<String, String>,
     /// Each tag with its rank, the best first; empty when the interpreter's pip cannot tell.
     tags: HashMap<String, usize>,
+    /// The kind of machine it is on, where that is another one than this.
+    pub elsewhere: Option<Cross>,
 }
 
 /// An interpreter that does not answer.
@@ -34,6 +39,9 @@ pub enum Error {
     /// It answered something else.
     #[error("the interpreter did not answer as a Python does")]
     Strange(#[source] serde_json::Error),
+    /// Its pip is one that a distribution took apart.
+    #[error("the interpreter's pip does not say which wheels `{0}` can use")]
+    NoTags(Target),
 }
 
 #[derive(Deserialize)]
@@ -42,17 +50,33 @@ struct Answer {
     tags: Vec<String>,
 }
 
-/// Asks the interpreter.
+/// Asks the interpreter about itself.
 pub fn ask(tools: &Tools) -> Result<Platform, Error> {
-    let printed = process::run(tools.python().args(["-c", PROBE]), LIMIT).map_err(Error::Silent)?;
-    let answer: Answer = serde_json::from_slice(&printed.stdout).map_err(Error::Strange)?;
-    Ok(Platform::of(answer.markers, answer.tags))
+    let Answer { markers, tags } = answer(tools, &[])?;
+    Ok(Platform::of(markers, tags))
+}
+
+/// Asks the interpreter about a like one, `python`, on another kind of machine. Which kernel that has nobody knows: markers
+/// that ask for it are answered as here.
+pub fn ask_about(cross: &Cross, python: &Interpreter, tools: &Tools) -> Result<Platform, Error> {
+    let Answer { mut markers, tags } = answer(tools, &cross.platforms())?;
+    if tags.is_empty() {
+        return Err(Error::NoTags(cross.target.clone()));
+    }
+    let own = [("platform_machine", cross.machine), ("python_full_version", &python.version)];
+    markers.extend(own.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    Ok(Platform { elsewhere: Some(cross.clone()), ..Platform::of(markers, tags) })
+}
+
+fn answer(tools: &Tools, platforms: &[String]) -> Result<Answer, Error> {
+    let printed = process::run(tools.python().args(["-c", PROBE]).args(platforms), LIMIT).map_err(Error::Silent)?;
+    serde_json::from_slice(&printed.stdout).map_err(Error::Strange)
 }
 
 impl Platform {
     /// A platform of known answers; tags in the order of preference.
     pub fn of(markers: BTreeMap<String, String>, tags: impl IntoIterator<Item = String>) -> Self {
-        Self { markers, tags: tags.into_iter().zip(0..).collect() }
+        Self { markers, tags: tags.into_iter().zip(0..).collect(), elsewhere: None }
     }
 
     /// How well a wheel fits, 0 best; `None` when it does not. A file name may hold several tags of each kind.

@@ -101,7 +101,10 @@ async fn what_was_published_is_found_by_name_and_by_channel() {
     let pointer = published.channel(&polls, &name("production")).await.unwrap();
     assert_eq!(published.named_by(&pointer.document, &name(X86)).await.unwrap().digest(), digest);
     let error = told(&place, published.named_by(&pointer.document, &name(ARM)).await);
-    insta::assert_snapshot!(error, @"the channel `production` of `polls` has nothing for `aarch64-linux-gnu`, only for `x86_64-linux-gnu`");
+    insta::assert_snapshot!(error, @r"
+        the channel `production` of `polls` has nothing for `aarch64-linux-gnu`, only for `x86_64-linux-gnu`
+        hint: build the version for this kind of machine too, and publish it: `pannier build --target aarch64-linux-gnu`
+        ");
 }
 
 #[tokio::test]
@@ -122,7 +125,10 @@ async fn unknown_names_are_answered_with_near_ones() {
         `polls` has no version `2026.2` in the store STORE
         hint: did you mean `2026.1`?
         "#);
-    insta::assert_snapshot!(told(&place, published.statement(&polls, &name("2026.1"), &name(ARM)).await), @"`polls` 2026.1 has nothing for `aarch64-linux-gnu`, only for `x86_64-linux-gnu`");
+    insta::assert_snapshot!(told(&place, published.statement(&polls, &name("2026.1"), &name(ARM)).await), @r"
+        `polls` 2026.1 has nothing for `aarch64-linux-gnu`, only for `x86_64-linux-gnu`
+        hint: build the version for this kind of machine too, and publish it: `pannier build --target aarch64-linux-gnu`
+        ");
     insta::assert_snapshot!(told(&place, published.channel(&polls, &name("prodution")).await), @r#"
         `polls` has no channel `prodution` in the store STORE
         hint: did you mean `production`?

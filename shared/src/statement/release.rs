@@ -58,14 +58,22 @@ pub struct Description {
     pub version: Version,
     /// The machine kind it runs on.
     pub target: Target,
+    /// The machine kind it was built on, where that is another one: then nothing of what is for `target` alone (extension
+    /// modules, a bundled interpreter) was run by the build. Absent in a release that was built on its own kind.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub built_on: Option<Target>,
     /// The source it was built from; absent outside of git.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<Source>,
     /// The interpreter it runs with.
     pub interpreter: Interpreter,
-    /// The oldest glibc it runs on, "2.28"; absent when nothing in it needs one.
+    /// The oldest C library it runs on, "2.28" of glibc or "1.2" of musl, whichever the target has; absent when nothing in
+    /// it needs one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub libc_floor: Option<String>,
+    /// The file in the release that asks for that one, "wheels/NAME.whl" or a library; for a person to read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub libc_floor_of: Option<String>,
     /// Every vendored wheel, sorted by name.
     pub dependencies: Vec<Dependency>,
     /// What Django said of the project.

@@ -2,9 +2,10 @@
 
 use std::path::PathBuf;
 
+use pannier_shared::id::Target;
 use pannier_shared::sys::{fs, process};
 
-use super::locate::Prefix;
+use super::locate::{Prefix, uv_platform};
 use crate::stages::elf;
 
 /// How many of the things that hold an interpreter in its place are told.
@@ -33,6 +34,8 @@ pub enum Error {
     NoneInstalled {
         /// The version that was asked for.
         wanted: Option<String>,
+        /// What it should be for.
+        target: Target,
         /// Where uv keeps interpreters.
         folder: PathBuf,
     },
@@ -61,6 +64,28 @@ pub enum Error {
         found: String,
         /// What this machine is.
         here: String,
+    },
+    /// It is for another kind of machine than the release.
+    #[error("the interpreter in `{}` is not for {target}: `{program}` is for {found}", .prefix.root.display())]
+    NotForTarget {
+        /// Which.
+        prefix: Box<Prefix>,
+        /// Its program.
+        program: String,
+        /// What it is for.
+        found: String,
+        /// What the release is for.
+        target: Target,
+    },
+    /// Extensions for it have another name than those of the release.
+    #[error("the interpreter in `{}` has the ABI `{found}`, and the release's extensions are for `{wanted}`", .prefix.root.display())]
+    AnotherAbi {
+        /// Which.
+        prefix: Box<Prefix>,
+        /// Its ABI.
+        found: String,
+        /// The release's.
+        wanted: String,
     },
     /// It works only where it lies.
     #[error("the interpreter in `{}` is not relocatable: {}", .prefix.root.display(), some(.found))]
@@ -104,6 +129,11 @@ fn why_not(version: &str) -> &'static str {
     }
 }
 
+/// What uv installs an interpreter by: the version alone where it is for this machine.
+fn uv_name(version: &str, target: &Target) -> String {
+    if *target == Target::host() { version.to_owned() } else { format!("cpython-{version}-{}", uv_platform(target)) }
+}
+
 fn some(found: &[String]) -> String {
     let shown = found[..found.len().min(TOLD)].join("; ");
     if found.len() > TOLD { format!("{shown}; and {} more", found.len() - TOLD) } else { shown }
@@ -116,9 +146,9 @@ impl Error {
             format!("take one that can be moved: `uv python install {version}`, then `python = \"bundled:{version}\"`")
         };
         Some(match self {
-            Self::NoneInstalled { wanted, .. } => format!(
+            Self::NoneInstalled { wanted, target, .. } => format!(
                 "install it: `uv python install {}`, or name a folder: `python = \"bundled:/opt/python\"`",
-                wanted.as_deref().unwrap_or(NEWEST)
+                uv_name(wanted.as_deref().unwrap_or(NEWEST), target)
             ),
             Self::Missing(_) | Self::NoPrefix { .. } | Self::Environment(_) => {
                 "name the folder that holds `bin/python3` and `lib/python3.X`: `python = \"bundled:/opt/python\"`"
@@ -129,6 +159,14 @@ impl Error {
                 install(&prefix.python)
             }
             Self::Foreign { prefix, .. } => format!("build on such a machine, or {}", install(&prefix.python)),
+            Self::NotForTarget { prefix, target, .. } => format!(
+                "name the folder of one that is: `uv python install {}`, then `python = \"bundled:{}\"`",
+                uv_name(&prefix.python, target),
+                prefix.python
+            ),
+            Self::AnotherAbi { .. } => {
+                "name the folder of a plain build, without debugging and with the global lock".to_owned()
+            }
             Self::Fs(_) | Self::Elf(_) | Self::Walk(_) | Self::Silent { .. } => return None,
         })
     }

@@ -2,10 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
+use pannier_shared::id::Target;
 use pannier_shared::sys::fs;
 
 use super::Error;
 use crate::environment::Ambient;
+
+/// A header of a few definitions.
+const HEADER_LIMIT: u64 = 1024 * 1024;
 
 /// The folder of an interpreter, with `bin` and `lib` in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,18 +33,33 @@ impl Prefix {
         format!("bin/python{}", self.python)
     }
 
+    /// Its full version, of one that cannot be asked: its headers say it.
+    pub fn full_version(&self) -> Result<String, Error> {
+        let header = format!("include/python{}/patchlevel.h", self.python);
+        let text = fs::if_there(fs::read_text(&self.root.join(&header), HEADER_LIMIT))?;
+        let line = text.as_deref().and_then(|text| text.split_once("#define PY_VERSION")?.1.split('"').nth(1));
+        line.map(str::to_owned).ok_or_else(|| Error::NoPrefix { folder: self.named.clone(), missing: header })
+    }
+
     /// Its standard library, below the folder.
     pub fn library(&self) -> String {
         format!("lib/python{}", self.python)
     }
 }
 
-/// Finds the folder: a path (relative to the project), or a version of those that uv installed, or the newest of them.
-pub fn locate(wanted: Option<&str>, project: &Path, env: &Ambient) -> Result<Prefix, Error> {
+/// Finds the folder: a path (relative to the project), or a version of those that uv installed for the target, or the
+/// newest of them.
+pub fn locate(wanted: Option<&str>, project: &Path, env: &Ambient, target: &Target) -> Result<Prefix, Error> {
     match wanted {
         Some(path) if path.contains('/') => at(&project.join(path)),
-        wanted => at(&installed(wanted, &folder_of_uv(env))?),
+        wanted => at(&installed(wanted, &folder_of_uv(env), target)?),
     }
+}
+
+/// A target as uv has it in the names of interpreters: "linux-x86_64-gnu".
+pub fn uv_platform(target: &Target) -> String {
+    let parts: Vec<&str> = target.as_str().split('-').collect();
+    if let [machine, system, libc] = parts[..] { format!("{system}-{machine}-{libc}") } else { target.to_string() }
 }
 
 /// The interpreter of a folder, or of the program in its `bin`. A virtual environment's program leads to its base.
@@ -92,21 +111,24 @@ fn folder_of_uv(env: &Ambient) -> PathBuf {
 }
 
 /// The newest that fits: "3.12" fits every 3.12, "3.12.8" itself.
-fn installed(wanted: Option<&str>, folder: &Path) -> Result<PathBuf, Error> {
+fn installed(wanted: Option<&str>, folder: &Path, target: &Target) -> Result<PathBuf, Error> {
     let names = fs::if_there(fs::list(folder))?.unwrap_or_default();
+    let platform = uv_platform(target);
     let fits = |found: &[u32; 3]| wanted.is_none_or(|wanted| begins_with(found, wanted));
-    let found = names.iter().filter_map(|name| Some((uv_version(name.to_str()?)?, name)));
+    let found = names.iter().filter_map(|name| Some((uv_version(name.to_str()?, &platform)?, name)));
     let newest = found.filter(|(version, _)| fits(version)).max();
-    let none = || Error::NoneInstalled { wanted: wanted.map(str::to_owned), folder: folder.to_owned() };
+    let none = || {
+        let (wanted, target) = (wanted.map(str::to_owned), target.clone());
+        Error::NoneInstalled { wanted, target, folder: folder.to_owned() }
+    };
     newest.map(|(_, name)| folder.join(name)).ok_or_else(none)
 }
 
 /// The version in "cpython-3.12.8-linux-x86_64-gnu". Builds without the global lock have a "+" in it and are another ABI.
-fn uv_version(name: &str) -> Option<[u32; 3]> {
+fn uv_version(name: &str, platform: &str) -> Option<[u32; 3]> {
     let (version, rest) = name.strip_prefix("cpython-")?.split_once('-')?;
     let numbers: Option<Vec<u32>> = version.split('.').map(|part| part.parse().ok()).collect();
-    let here = rest.starts_with("linux-") && rest.contains(std::env::consts::ARCH);
-    numbers.filter(|_| here)?.try_into().ok()
+    numbers.filter(|_| rest == platform)?.try_into().ok()
 }
 
 fn begins_with(found: &[u32; 3], wanted: &str) -> bool {
@@ -143,7 +165,7 @@ mod tests {
             prefix(&dir.path().join(format!("cpython-{name}-linux-{arch}-gnu")), python);
         }
         let found = |wanted: Option<&str>| {
-            let found = locate(wanted, Path::new("/"), &env(dir.path())).map(|prefix| prefix.root);
+            let found = locate(wanted, Path::new("/"), &env(dir.path()), &Target::host()).map(|prefix| prefix.root);
             found.map(|root| root.file_name().unwrap().to_string_lossy().into_owned())
         };
         assert_eq!(found(None).unwrap(), format!("cpython-3.12.10-linux-{arch}-gnu"));
@@ -162,7 +184,7 @@ mod tests {
         std::fs::create_dir_all(dir.path().join("venv/bin")).unwrap();
         symlink(root.join("bin/python3.12"), dir.path().join("venv/bin/python")).unwrap();
         for named in ["./p", "p/bin/python3.12", "venv/bin/python"] {
-            let found = locate(Some(named), dir.path(), &Ambient::default()).unwrap();
+            let found = locate(Some(named), dir.path(), &Ambient::default(), &Target::host()).unwrap();
             assert_eq!((found.root, found.python.as_str()), (root.clone(), "3.12"), "{named}");
         }
     }
@@ -171,7 +193,7 @@ mod tests {
     fn what_is_no_interpreter_is_named() {
         let dir = tempfile::tempdir().unwrap();
         let told = |named: &str| {
-            let error = locate(Some(named), dir.path(), &Ambient::default()).unwrap_err();
+            let error = locate(Some(named), dir.path(), &Ambient::default(), &Target::host()).unwrap_err();
             told(&error).replace(dir.path().to_str().unwrap(), "/d")
         };
         insta::assert_snapshot!(told("a/b"), @"there is no interpreter at `/d/a/b`");

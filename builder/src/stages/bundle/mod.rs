@@ -16,9 +16,11 @@ use pannier_shared::sys::{fs, process};
 
 use crate::environment;
 use crate::stages::elf;
-use crate::stages::wheels::Glibc;
+use crate::stages::target::Cross;
+use crate::stages::wheels::LibcVersion;
 
 mod error;
+mod foreign;
 mod locate;
 mod plan;
 mod prune;
@@ -52,8 +54,8 @@ pub struct Packed {
     pub prefix: Prefix,
     /// Its files, by their paths below `python/`.
     pub files: Vec<String>,
-    /// The oldest glibc it runs on.
-    pub glibc: Option<Glibc>,
+    /// The oldest glibc it runs on, and the first of its files that asks for it.
+    pub glibc: Option<(LibcVersion, String)>,
     /// Bytes of all its files.
     pub bytes: u64,
     has_sqlite: bool,
@@ -78,7 +80,7 @@ impl Packed {
 }
 
 /// Packs what was planned into `python/` of the tree.
-pub fn bundle(plan: Plan, tree: &Path, sink: &dyn Sink) -> Result<Packed, Error> {
+pub fn bundle(plan: Plan, tree: &Path, elsewhere: Option<&Cross>, sink: &dyn Sink) -> Result<Packed, Error> {
     for reason in &plan.left_out {
         sink.emit(Event::Note { text: format!("a part of the interpreter is left out: {reason}") });
     }
@@ -88,7 +90,13 @@ pub fn bundle(plan: Plan, tree: &Path, sink: &dyn Sink) -> Result<Packed, Error>
         sink.emit(Event::Warning { text });
     }
     let bytes = copy(&plan, &tree.join(FOLDER))?;
-    let has_sqlite = modules(&plan.prefix, tree, sink)?;
+    let has_sqlite = match elsewhere {
+        None => modules(&plan.prefix, tree, sink)?,
+        Some(cross) => {
+            sink.emit(Event::Warning { text: not_run(&plan.prefix, cross) });
+            true
+        }
+    };
     let Plan { prefix, files, glibc, .. } = plan;
     Ok(Packed { prefix, files: files.into_keys().collect(), glibc, bytes, has_sqlite })
 }
@@ -117,6 +125,16 @@ fn forget_place(file: &Path, prefix: &Prefix) -> Result<(), Error> {
         text = text.replace(&*place.to_string_lossy(), ANYWHERE);
     }
     Ok(fs::write(file, text.as_bytes())?)
+}
+
+fn not_run(prefix: &Prefix, cross: &Cross) -> String {
+    format!(
+        "the interpreter in `{}` is for {} and cannot be run here: that it is for that machine and can be moved was read from \
+         its files; whether it has `{}` and `{SQLITE}`, only such a machine can show",
+        prefix.root.display(),
+        cross.target,
+        NEEDED.join("`, `")
+    )
 }
 
 /// Has the copy import what sites need; true when it has SQLite.

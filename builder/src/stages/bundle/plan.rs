@@ -12,10 +12,11 @@ use walkdir::{DirEntry, WalkDir};
 
 use super::Error;
 use super::locate::Prefix;
-use super::prune;
+use super::{foreign, prune};
 use crate::stages::elf::{self, Elf};
 use crate::stages::interpreter::SUPPORTED;
-use crate::stages::wheels::Glibc;
+use crate::stages::target::Cross;
+use crate::stages::wheels::LibcVersion;
 
 /// What will be packed.
 #[derive(Debug)]
@@ -28,14 +29,18 @@ pub struct Plan {
     pub left_out: Vec<String>,
     /// Libraries that a variable of the node could replace, and who needs them.
     pub overruled: Vec<String>,
-    /// The oldest glibc it runs on.
-    pub glibc: Option<Glibc>,
+    /// The oldest glibc it runs on, and the first of its files that asks for it.
+    pub glibc: Option<(LibcVersion, String)>,
 }
 
-/// Looks at an interpreter; refuses one that cannot run here, or not elsewhere, naming what holds it in its place.
-pub fn plan(prefix: Prefix) -> Result<Plan, Error> {
+/// Looks at an interpreter; refuses one that cannot run here, or not elsewhere, naming what holds it in its place. One for
+/// another kind of machine must be for that, and have the ABI that is given beside it.
+pub fn plan(prefix: Prefix, elsewhere: Option<(&Cross, &str)>) -> Result<Plan, Error> {
     supported(&prefix)?;
-    runs_here(&prefix)?;
+    match elsewhere {
+        None => runs_here(&prefix)?,
+        Some((cross, abi)) => foreign::fits(&prefix, cross, abi)?,
+    }
     let plan = Plan {
         prefix: prefix.clone(),
         files: BTreeMap::new(),
@@ -147,7 +152,10 @@ impl Survey<'_> {
         if let Some(path) = elf.rpath.iter().chain(&elf.runpath).find(|path| !from_origin(path)) {
             return Ok(vec![format!("`{at}` looks for libraries in `{path}`")]);
         }
-        self.plan.glibc = self.plan.glibc.max(elf.glibc);
+        if let Some(needed) = elf.glibc.filter(|needed| self.plan.glibc.as_ref().is_none_or(|(most, _)| needed > most))
+        {
+            self.plan.glibc = Some((needed, at.to_owned()));
+        }
         let own = [inside(at, &elf.rpath), above.to_vec()].concat();
         let mut reasons = Vec::new();
         for name in elf.needed.iter().filter(|name| !elf::is_libc(name)) {

@@ -13,11 +13,14 @@ use pannier_shared::event::{Event, Sink};
 use pannier_shared::sys::{fs, process};
 
 use super::interpreter::Interpreter;
+use super::target::Cross;
 use super::tools::Tools;
 
 mod checks;
 mod outside;
 pub mod record;
+
+pub use outside::Object;
 
 /// Unpacking some hundred wheels on a slow disk.
 const LIMIT: Duration = Duration::from_secs(900);
@@ -60,6 +63,8 @@ pub struct Places<'a> {
     pub list: &'a Path,
     /// Where `bin/python` leads.
     pub link: Link,
+    /// The other kind of machine that it is for, if it is; then nothing of it can run here.
+    pub elsewhere: Option<&'a Cross>,
 }
 
 /// A finished environment.
@@ -71,6 +76,15 @@ pub struct Venv {
     pub site: String,
     /// Where `bin/python` leads.
     pub link: Link,
+}
+
+/// A finished environment, and what the loader has to do with it.
+#[derive(Debug)]
+pub struct Made {
+    /// The environment.
+    pub venv: Venv,
+    /// Its programs and libraries.
+    pub objects: Vec<Object>,
 }
 
 impl Venv {
@@ -101,28 +115,38 @@ pub enum Error {
 }
 
 /// Makes the environment.
-pub fn make(places: Places<'_>, python: &Interpreter, tools: &Tools, sink: &dyn Sink) -> Result<Venv, Error> {
-    let Places { root, wheels, list, link } = places;
+pub fn make(places: Places<'_>, python: &Interpreter, tools: &Tools, sink: &dyn Sink) -> Result<Made, Error> {
+    let Places { root, wheels, list, link, elsewhere } = places;
     let mut create = tools.uv_offline();
     create.args(["venv", "--quiet", "--relocatable", "--no-project", "--python"]).arg(&python.executable).arg(root);
     process::run(&mut create, LIMIT).map_err(Error::Make)?;
     let venv = Venv { root: root.to_owned(), site: format!("lib/python{}/site-packages", python.python), link };
-    lead_inside(&venv)?;
+    if elsewhere.is_none() {
+        lead_inside(&venv)?;
+    }
     let mut install = tools.uv_offline();
     install.args(["pip", "install", "--quiet", "--no-cache", "--no-index", "--no-deps", "--require-hashes"]);
     install.args(["--link-mode", "copy", "--find-links"]).arg(wheels).arg("--python").arg(venv.python());
-    install.arg("--requirements").arg(list);
+    install.arg("--requirements").arg(list).args(for_platform(elsewhere));
     process::run(&mut install, LIMIT).map_err(Error::Install)?;
-    say_unmet(&venv, tools, sink);
+    say_unmet(&venv, elsewhere, tools, sink);
+    if elsewhere.is_some() {
+        lead_inside(&venv)?;
+    }
     normalise(&venv, python)?;
     checks::movable(&venv)?;
-    if let Some(text) = outside::told(&outside::libraries(&venv)?) {
+    let objects = outside::objects(&venv)?;
+    if let Some(text) = outside::told(&outside::libraries(&objects, &venv.site)) {
         sink.emit(Event::Note { text });
     }
-    Ok(venv)
+    Ok(Made { venv, objects })
 }
 
-/// From the first install on it is the release's own interpreter that runs.
+fn for_platform(elsewhere: Option<&Cross>) -> Vec<String> {
+    elsewhere.map(|cross| vec!["--python-platform".to_owned(), cross.installing()]).unwrap_or_default()
+}
+
+/// From then on it is the release's own interpreter that runs: before the first install, if it can run here.
 fn lead_inside(venv: &Venv) -> Result<(), Error> {
     let Link::Inside(target) = &venv.link else { return Ok(()) };
     fs::write(&venv.root.join("pyvenv.cfg"), INSTALLING_CFG)?;
@@ -139,8 +163,10 @@ pub fn seal(venv: &Venv) -> Result<(), Error> {
 }
 
 /// Warns of requirements that no installed distribution meets: a list that was pinned by hand can have such.
-fn say_unmet(venv: &Venv, tools: &Tools, sink: &dyn Sink) {
-    let check = process::run(tools.uv_offline().args(["pip", "check", "--python"]).arg(venv.python()), LIMIT);
+fn say_unmet(venv: &Venv, elsewhere: Option<&Cross>, tools: &Tools, sink: &dyn Sink) {
+    let mut check = tools.uv_offline();
+    check.args(["pip", "check", "--python"]).arg(venv.python()).args(for_platform(elsewhere));
+    let check = process::run(&mut check, LIMIT);
     if let Err(process::Error::Failed { output, .. }) = check {
         for line in output.lines().filter(|line| line.starts_with("The package ")) {
             sink.emit(Event::Warning { text: line.to_owned() });

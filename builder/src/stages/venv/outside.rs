@@ -11,28 +11,36 @@ use walkdir::{DirEntry, WalkDir};
 use super::{Error, Venv};
 use crate::stages::elf::{self, Elf};
 
+/// A program or library of the environment: its path below it, and what it asks of the loader.
+pub type Object = (String, Elf);
+
 /// How many libraries are named.
 const NAMED: usize = 10;
 
-/// Each such library, and the first file that needs it.
-pub fn libraries(venv: &Venv) -> Result<BTreeMap<String, String>, Error> {
-    let mut files: Vec<(String, Elf)> = Vec::new();
-    let mut brought = BTreeSet::new();
+/// Every program and library of the environment.
+pub fn objects(venv: &Venv) -> Result<Vec<Object>, Error> {
+    let mut files = Vec::new();
     for entry in
         [venv.site.as_str(), "bin"].iter().flat_map(|top| WalkDir::new(venv.root.join(top)).sort_by_file_name())
     {
         let entry = entry.map_err(Error::Walk)?;
         // What looks like a library and is none is not for the loader to find.
         if let Some(Ok(Some(elf))) = is_library(&entry).then(|| elf::read(entry.path())) {
-            brought.insert(entry.file_name().to_string_lossy().into_owned());
-            files.push((below(venv, entry.path()), elf));
+            files.push((entry.path().strip_prefix(&venv.root).unwrap_or(entry.path()).display().to_string(), elf));
         }
     }
-    let needs = files.iter().flat_map(|(file, elf)| elf.needed.iter().map(move |name| (name, file)));
+    Ok(files)
+}
+
+/// Each library that is needed and not among the objects, and the first of them that needs it: its path below
+/// site-packages, or below the environment.
+pub fn libraries(objects: &[Object], site: &str) -> BTreeMap<String, String> {
+    let brought: BTreeSet<&str> = objects.iter().map(|(file, _)| last(file)).collect();
+    let needs = objects.iter().flat_map(|(file, elf)| elf.needed.iter().map(move |name| (name, file)));
     let outside = needs.filter(|(name, _)| !elf::is_libc(name) && !brought.contains(last(name)));
     // Collected from the end, so that of several files the first one stays.
     let outside: Vec<_> = outside.collect();
-    Ok(outside.into_iter().rev().map(|(name, file)| (name.clone(), file.clone())).collect())
+    outside.into_iter().rev().map(|(name, file)| (name.clone(), below(file, site))).collect()
 }
 
 /// One line for a person; nothing where nothing is needed.
@@ -49,10 +57,8 @@ fn is_library(entry: &DirEntry) -> bool {
     entry.file_type().is_file() && (of_bin || name.ends_with(".so") || name.contains(".so."))
 }
 
-/// Its path below site-packages, or below the environment.
-fn below(venv: &Venv, path: &Path) -> String {
-    let path = path.strip_prefix(&venv.root).unwrap_or(path);
-    path.strip_prefix(&venv.site).unwrap_or(path).display().to_string()
+fn below(file: &str, site: &str) -> String {
+    Path::new(file).strip_prefix(site).unwrap_or(Path::new(file)).display().to_string()
 }
 
 fn last(name: &str) -> &str {
@@ -76,19 +82,20 @@ mod tests {
         std::fs::copy(std::env::current_exe().unwrap(), &module).unwrap();
         let needed = elf::read(&module).unwrap().unwrap().needed;
         let foreign: BTreeSet<String> = needed.into_iter().filter(|name| !elf::is_libc(name)).collect();
-        let found = libraries(&venv).unwrap();
+        let libraries = |venv: &Venv| libraries(&objects(venv).unwrap(), &venv.site);
+        let found = libraries(&venv);
         assert_eq!(found.keys().cloned().collect::<BTreeSet<_>>(), foreign);
         assert!(found.values().all(|file| file == "pkg/_module.so"));
         // A program counts as a module does (uwsgi is one), a script does not.
         std::fs::write(dir.path().join("bin/script"), "#!/bin/sh\n").unwrap();
         std::fs::rename(&module, dir.path().join("bin/server")).unwrap();
-        assert!(libraries(&venv).unwrap().values().all(|file| file == "bin/server"));
-        assert_eq!(libraries(&venv).unwrap().len(), foreign.len());
+        assert!(libraries(&venv).values().all(|file| file == "bin/server"));
+        assert_eq!(libraries(&venv).len(), foreign.len());
         std::fs::rename(dir.path().join("bin/server"), &module).unwrap();
         for name in &foreign {
             std::fs::copy(&module, dir.path().join("lib").join(name)).unwrap();
         }
-        assert_eq!(libraries(&venv).unwrap(), BTreeMap::new());
+        assert_eq!(libraries(&venv), BTreeMap::new());
     }
 
     #[test]

@@ -4,7 +4,7 @@
 
 use pannier_shared::sys::process;
 
-use super::Error;
+use super::{Error, WheelName};
 use crate::stages::requirements::Pin;
 
 /// How many lines of a failed build are shown.
@@ -19,10 +19,25 @@ pub fn of_download(source: process::Error, file: &str) -> Error {
         .unwrap_or_else(|| Error::Fetch { file: file.to_owned(), source })
 }
 
+/// The wheels of a pin's version that pip passed over because none of their tags fits, sorted.
+pub fn passed_over(error: &process::Error, pin: &Pin) -> Vec<String> {
+    let text = error.to_string_of_output();
+    let addresses =
+        text.lines().filter_map(|line| line.split_once("are compatible (run pip debug")?.1.split_once("): "));
+    let names = addresses.filter_map(|(_, address)| address.split([' ', '#']).next()?.rsplit('/').next());
+    let is_its = |file: &&str| {
+        WheelName::parse(file).is_some_and(|name| pin.version.as_ref().is_none_or(|version| *version == name.version))
+    };
+    let mut files: Vec<String> = names.filter(is_its).map(str::to_owned).collect();
+    files.sort();
+    files.dedup();
+    files
+}
+
 /// A build that failed.
 pub fn of_build(source: process::Error, pin: &Pin) -> Error {
     let output = words(&source.to_string_of_output());
-    Error::Build { what: pin.title(), at: pin.at.clone(), output }
+    Error::Build { what: pin.title(), at: pin.at.clone(), output, elsewhere: None }
 }
 
 /// What a process printed before it failed.
@@ -66,7 +81,7 @@ fn failed_build(text: &str, file: &str) -> Option<Error> {
     let begun = |line| str::strip_prefix(line, "Collecting ").or_else(|| str::strip_prefix(line, "Processing "));
     let what = text.lines().map(str::trim).filter_map(begun).next_back()?;
     let what = what.split(" (from").next()?.rsplit('/').next()?.trim().to_owned();
-    Some(Error::Build { at: file.to_owned(), what, output: words(text) })
+    Some(Error::Build { at: file.to_owned(), what, output: words(text), elsewhere: None })
 }
 
 /// The last lines of what the build itself said, without pip's frame around it.

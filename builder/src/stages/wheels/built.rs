@@ -10,6 +10,8 @@ use pannier_shared::digest::Digest;
 use pannier_shared::sys::{fs, process};
 
 use super::{Error, blame, folder, name};
+use crate::stages::interpreter::Interpreter;
+use crate::stages::platform::Platform;
 use crate::stages::requirements::{Pin, Source};
 use crate::stages::tools::Tools;
 
@@ -26,6 +28,10 @@ pub struct Yard<'a> {
     pub work: &'a Path,
     /// Where the wheels go.
     pub wheels: &'a Path,
+    /// The release's interpreter.
+    pub python: &'a Interpreter,
+    /// The wheels that it can use.
+    pub platform: &'a Platform,
 }
 
 /// A source to build.
@@ -63,6 +69,16 @@ impl Build {
 }
 
 impl Yard<'_> {
+    /// Refuses what was built here for this kind of machine alone, when the release is for another one.
+    pub fn runs_there(&self, file: &str, pin: &Pin) -> Result<(), Error> {
+        let Some(cross) = &self.platform.elsewhere else { return Ok(()) };
+        if self.platform.rank(file).is_some() {
+            return Ok(());
+        }
+        let (at, what) = (pin.at.clone(), pin.title());
+        Err(Error::NotPortable { at, what, file: file.to_owned(), elsewhere: Box::new(cross.clone()) })
+    }
+
     /// Copies the wheel that was built of a source, if there is one; gives its file name.
     pub fn take(&self, key: &Digest) -> Result<Option<String>, Error> {
         let kept = self.kept(key);

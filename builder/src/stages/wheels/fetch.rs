@@ -4,14 +4,16 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use pannier_shared::digest::{self, Digest};
 use pannier_shared::sys::{fs, process};
 
-use super::{Error, blame};
+use super::built::Yard;
+use super::{Error, blame, no_wheel};
 use crate::stages::requirements::{Pin, Source};
-use crate::stages::tools::Tools;
+use crate::stages::target::Cross;
 
 /// Fetching everything over a slow line.
 const LIMIT: Duration = Duration::from_secs(3600);
@@ -34,19 +36,14 @@ impl Fetched {
     }
 }
 
-/// Fetches every pin at `which` into `folder`; `file` names the lock.
-pub fn all(
-    pins: &[Pin],
-    which: &[usize],
-    indexes: &[String],
-    folder: &Path,
-    file: &str,
-    tools: &Tools,
-) -> Result<Vec<Fetched>, Error> {
+/// Fetches every pin at `which`; `file` names the lock.
+pub fn all(pins: &[Pin], which: &[usize], file: &str, yard: &Yard<'_>) -> Result<Vec<Fetched>, Error> {
+    let folder = &yard.work.join("fetched");
     fs::create_dir_all(folder)?;
     let (local, remote): (Vec<usize>, Vec<usize>) =
         which.iter().partition(|at| matches!(pins[**at].source, Source::File(_)));
-    download(remote.iter().map(|at| &pins[*at]), indexes, folder, file, tools)?;
+    let remote_pins: Vec<&Pin> = remote.iter().map(|at| &pins[*at]).collect();
+    download(&remote_pins, folder, file, yard)?;
     let mut found = Vec::new();
     for name in fs::list(folder)? {
         found.push(checked(folder.join(name), pins, &remote)?);
@@ -60,23 +57,44 @@ pub fn all(
     Ok(found)
 }
 
-fn download<'a>(
-    pins: impl Iterator<Item = &'a Pin>,
-    indexes: &[String],
-    folder: &Path,
-    file: &str,
-    tools: &Tools,
-) -> Result<(), Error> {
-    let lines: Vec<String> = pins.map(line).collect();
-    if lines.is_empty() {
+fn download(pins: &[&Pin], folder: &Path, file: &str, yard: &Yard<'_>) -> Result<(), Error> {
+    if pins.is_empty() {
         return Ok(());
     }
+    let mut pip = pip_download(pins, folder, yard)?;
+    match process::run(&mut pip, LIMIT).map_err(|source| blame::of_download(source, file)) {
+        Ok(_) => Ok(()),
+        Err(Error::NotFound { what, file, others }) => {
+            let files = unfit(&what, pins, folder, yard)?;
+            if files.is_empty() {
+                return Err(Error::NotFound { what, file, others });
+            }
+            Err(no_wheel(file, what, files, yard.python, yard.platform))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn pip_download(pins: &[&Pin], folder: &Path, yard: &Yard<'_>) -> Result<Command, Error> {
     let list = folder.with_extension("txt");
-    fs::write(&list, (indexes.join("\n") + "\n" + &lines.join("\n") + "\n").as_bytes())?;
-    let mut pip = tools.pip();
+    let lines: Vec<String> = yard.indexes.iter().cloned().chain(pins.iter().map(|pin| line(pin))).collect();
+    fs::write(&list, (lines.join("\n") + "\n").as_bytes())?;
+    let mut pip = yard.tools.pip();
     pip.args(["download", "--progress-bar", "off", "--no-deps", "--require-hashes", "--dest"]).arg(folder);
+    for platform in yard.platform.elsewhere.iter().flat_map(Cross::platforms) {
+        pip.args(["--platform", &platform]);
+    }
     pip.arg("--requirement").arg(&list);
-    process::run(&mut pip, LIMIT).map(|_| ()).map_err(|source| blame::of_download(source, file))
+    Ok(pip)
+}
+
+/// The wheels that there are of a requirement which pip has no file of: those that it passed over for their tags.
+fn unfit(what: &str, pins: &[&Pin], folder: &Path, yard: &Yard<'_>) -> Result<Vec<String>, Error> {
+    let begins = |pin: &&&Pin| line(pin).split(" --hash").next() == Some(what);
+    let Some(pin) = pins.iter().find(begins) else { return Ok(Vec::new()) };
+    let mut pip = pip_download(&[pin], folder, yard)?;
+    let said = process::run(pip.arg("-vv"), LIMIT);
+    Ok(said.err().map(|error| blame::passed_over(&error, pin)).unwrap_or_default())
 }
 
 /// A line for pip: only these bytes.

@@ -15,6 +15,7 @@ use pannier_shared::sys::{fs, process};
 use super::interpreter::Interpreter;
 use super::platform::{self, Platform};
 use super::requirements::{self, Pin, Required, Source, Wanted};
+use super::target::Cross;
 use super::tools::Tools;
 
 mod blame;
@@ -27,7 +28,7 @@ mod resolve;
 
 use built::{Build, Yard};
 use fetch::Fetched;
-pub use name::{Glibc, WheelName};
+pub use name::{LibcVersion, WheelName};
 
 /// The folders of this stage.
 #[derive(Debug, Clone, Copy)]
@@ -38,6 +39,8 @@ pub struct Folders<'a> {
     pub wheels: &'a Path,
     /// For lists and other passing files.
     pub work: &'a Path,
+    /// A list of versions that resolving must keep to.
+    pub held: Option<&'a Path>,
 }
 
 /// The dependencies, as files.
@@ -49,6 +52,13 @@ pub struct Vendored {
     pub list: PathBuf,
     /// The list that uv resolved, when the project had none with hashes: worth keeping.
     pub resolved: Option<PathBuf>,
+}
+
+impl Vendored {
+    /// The versions alone, as a list of requirements.
+    pub fn versions(&self) -> String {
+        self.wheels.iter().map(|wheel| format!("{}=={}\n", wheel.name.name, wheel.name.version)).collect()
+    }
 }
 
 /// One vendored wheel.
@@ -86,8 +96,8 @@ pub enum Error {
         /// uv's own words.
         source: process::Error,
     },
-    /// The lock names no file that the interpreter can use.
-    #[error("{at}: {what} has no wheel for {interpreter} and no source archive; it has {}", shown(.files))]
+    /// There is no file that the interpreter can use.
+    #[error("{at}: {what} has no wheel for {interpreter} and no source archive; it has {}{}", shown(.files), wanted(.elsewhere))]
     NoWheel {
         /// Where it stands.
         at: String,
@@ -97,6 +107,20 @@ pub enum Error {
         interpreter: String,
         /// The wheels there are.
         files: Vec<String>,
+        /// The other kind of machine that it is for, if it is.
+        elsewhere: Option<Box<Cross>>,
+    },
+    /// What was built from source here does not run on the machine that the release is for.
+    #[error("{at}: {what} is there as source only, and what it builds here is `{file}`, which does not run on {}{}", .elsewhere.target, wanted(&Some(.elsewhere.clone())))]
+    NotPortable {
+        /// Where it stands.
+        at: String,
+        /// Name and version.
+        what: String,
+        /// The wheel.
+        file: String,
+        /// The other kind of machine.
+        elsewhere: Box<Cross>,
     },
     /// The index has no file that fits.
     #[error("no package index has a file of `{what}`, named by `{file}`, that this interpreter can use{}", also(.others))]
@@ -135,6 +159,8 @@ pub enum Error {
         at: String,
         /// The last lines of the build, each on a line of its own.
         output: String,
+        /// The other kind of machine that it is for, if it is.
+        elsewhere: Option<Box<Cross>>,
     },
     /// pip could not fetch them.
     #[error("failed to fetch the wheels of `{file}`")]
@@ -171,6 +197,14 @@ fn shown(files: &[String]) -> String {
     if more == 0 { first.join(", ") } else { format!("{} and {more} more", first.join(", ")) }
 }
 
+/// The platforms whose wheels would do.
+fn wanted(elsewhere: &Option<Box<Cross>>) -> String {
+    elsewhere
+        .as_ref()
+        .map(|cross| format!("; wanted is one for any machine or for {}", cross.wanted()))
+        .unwrap_or_default()
+}
+
 fn also(list: &str) -> String {
     if list.is_empty() { String::new() } else { format!("; there is {list}") }
 }
@@ -187,6 +221,13 @@ impl Error {
             Self::Unresolved { .. } => {
                 "change the requirements, or build with another interpreter: `--python 3.X`".to_owned()
             }
+            Self::Build { elsewhere: Some(cross), .. }
+            | Self::NoWheel { elsewhere: Some(cross), .. }
+            | Self::NotPortable { elsewhere: cross, .. } => format!(
+                "build on a machine that is `{}`, without `--target`; or lock a version that has such a wheel; or make the \
+                 wheel there and serve it with `PIP_FIND_LINKS`",
+                cross.target
+            ),
             Self::NoWheel { .. } => {
                 "build with an interpreter that there is a wheel for: `--python 3.X`, or lock another version"
                     .to_owned()
@@ -200,9 +241,21 @@ impl Error {
                 "find out why the package index gives other bytes; if the hashes are what is wrong, write the lock anew"
                     .to_owned()
             }
-            Self::Build { output, .. } => build_hint(output),
+            Self::Build { output, elsewhere: None, .. } => build_hint(output),
             _ => return None,
         })
+    }
+}
+
+impl Error {
+    /// A source that does not build, where that would have had to run on another kind of machine.
+    fn on(self, platform: &Platform) -> Self {
+        match self {
+            Self::Build { what, at, output, .. } => {
+                Self::Build { what, at, output, elsewhere: platform.elsewhere.clone().map(Box::new) }
+            }
+            other => other,
+        }
     }
 }
 
@@ -232,7 +285,8 @@ pub fn vendor(
     for text in &required.notes {
         sink.emit(Event::Note { text: text.clone() });
     }
-    let place = resolve::Place { project: folders.project, work: folders.work, python, platform, tools };
+    let Folders { project, work, held, .. } = folders;
+    let place = resolve::Place { project, work, held, python, platform, tools };
     let (pins, resolved) = match &required.wanted {
         Wanted::Pinned(pins) => (pins.clone(), None),
         Wanted::Open(list) => {
@@ -242,8 +296,8 @@ pub fn vendor(
     };
     pins.iter().try_for_each(|pin| has_a_file(pin, python, platform))?;
     fs::create_dir_all(folders.wheels)?;
-    let yard = Yard { tools, indexes: &required.indexes, work: folders.work, wheels: folders.wheels };
-    fill(&pins, &required.file, &yard, platform, sink)?;
+    let yard = Yard { tools, indexes: &required.indexes, work: folders.work, wheels: folders.wheels, python, platform };
+    fill(&pins, &required.file, &yard, sink).map_err(|error| error.on(platform))?;
     let wheels = measure(folders.wheels)?;
     let list = folders.work.join("wheels.txt");
     fs::write(&list, second_list(&wheels).as_bytes())?;
@@ -255,22 +309,26 @@ fn has_a_file(pin: &Pin, python: &Interpreter, platform: &Platform) -> Result<()
         return Ok(());
     }
     let (at, what) = (pin.at.clone(), pin.title());
+    Err(no_wheel(at, what, pin.files.clone(), python, platform))
+}
+
+fn no_wheel(at: String, what: String, files: Vec<String>, python: &Interpreter, platform: &Platform) -> Error {
     let interpreter = format!("Python {} on {}", python.python, python.target);
-    Err(Error::NoWheel { at, what, interpreter, files: pin.files.clone() })
+    Error::NoWheel { at, what, interpreter, files, elsewhere: platform.elsewhere.clone().map(Box::new) }
 }
 
 /// Puts a wheel of every pin into the folder: one built before, one fetched, or one built now.
-fn fill(pins: &[Pin], file: &str, yard: &Yard<'_>, platform: &Platform, sink: &dyn Sink) -> Result<(), Error> {
+fn fill(pins: &[Pin], file: &str, yard: &Yard<'_>, sink: &dyn Sink) -> Result<(), Error> {
     let mut wanted = Vec::new();
     for (at, pin) in pins.iter().enumerate() {
         match Build::of_pin(pin, yard.work)? {
             Some(build) => build_or_take(&build, pin, yard, sink)?,
             // What was built once, for whatever reason, does not stand in the place of a wheel that the lock names.
-            None if !platform.can_use_a_wheel_of(&pin.files) && take_built(pin, yard)? => {}
+            None if !yard.platform.can_use_a_wheel_of(&pin.files) && take_built(pin, yard)? => {}
             None => wanted.push(at),
         }
     }
-    for fetched in fetch::all(pins, &wanted, yard.indexes, &yard.work.join("fetched"), file, yard.tools)? {
+    for fetched in fetch::all(pins, &wanted, file, yard)? {
         use_file(&fetched, &pins[fetched.pin], yard, sink)?;
     }
     Ok(())
@@ -280,8 +338,8 @@ fn fill(pins: &[Pin], file: &str, yard: &Yard<'_>, platform: &Platform, sink: &d
 fn take_built(pin: &Pin, yard: &Yard<'_>) -> Result<bool, Error> {
     let keys = pin.hashes.iter().filter_map(|hash| hash.strip_prefix("sha256:")?.parse().ok());
     for key in keys {
-        if yard.take(&key)?.is_some() {
-            return Ok(true);
+        if let Some(file) = yard.take(&key)? {
+            return yard.runs_there(&file, pin).map(|()| true);
         }
     }
     Ok(false)
@@ -297,8 +355,11 @@ fn use_file(fetched: &Fetched, pin: &Pin, yard: &Yard<'_>, sink: &dyn Sink) -> R
 }
 
 fn build_or_take(build: &Build, pin: &Pin, yard: &Yard<'_>, sink: &dyn Sink) -> Result<(), Error> {
-    if yard.take(&build.key)?.is_none() {
+    if let Some(file) = yard.take(&build.key)? {
+        yard.runs_there(&file, pin)?;
+    } else {
         let file = yard.build(build, pin)?;
+        yard.runs_there(&file, pin)?;
         let what = match &pin.source {
             Source::Git { commit, .. } => format!("commit {commit}"),
             Source::Folder(_) => "the project's own folder".to_owned(),
@@ -327,10 +388,4 @@ fn measure(folder: &Path) -> Result<Vec<Wheel>, Error> {
 fn second_list(wheels: &[Wheel]) -> String {
     let line = |wheel: &Wheel| format!("{}=={} --hash=sha256:{}\n", wheel.name.name, wheel.name.version, wheel.sha256);
     wheels.iter().map(line).collect()
-}
-
-/// The oldest glibc that all wheels run on; `here` is the build machine's.
-pub fn libc_floor(wheels: &[Wheel], here: Option<&str>) -> Option<Glibc> {
-    let here = here.and_then(Glibc::parse);
-    wheels.iter().filter_map(|wheel| wheel.name.glibc(here)).max()
 }

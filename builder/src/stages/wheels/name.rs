@@ -15,11 +15,26 @@ pub struct WheelName {
     platforms: Vec<String>,
 }
 
-/// A glibc version, compared as numbers.
+/// A version of glibc or musl, compared as numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Glibc(u32, u32);
+pub struct LibcVersion(u32, u32);
 
-impl Glibc {
+impl LibcVersion {
+    /// A known version.
+    pub const fn new(major: u32, minor: u32) -> Self {
+        Self(major, minor)
+    }
+
+    /// The first number.
+    pub fn major(self) -> u32 {
+        self.0
+    }
+
+    /// The second number.
+    pub fn minor(self) -> u32 {
+        self.1
+    }
+
     /// Reads "2.28".
     pub fn parse(text: &str) -> Option<Self> {
         let (major, minor) = text.split_once('.')?;
@@ -27,7 +42,7 @@ impl Glibc {
     }
 }
 
-impl std::fmt::Display for Glibc {
+impl std::fmt::Display for LibcVersion {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}.{}", self.0, self.1)
     }
@@ -44,28 +59,38 @@ impl WheelName {
         Some(Self { name: requirements::normalise(name), version: (*version).to_owned(), platforms })
     }
 
-    /// The oldest glibc it runs on: the lowest of its tags, since each of them is a promise. A wheel built here
-    /// (`linux_x86_64`) promises nothing and needs what it was built on, `here`. `None` for pure Python.
-    pub fn glibc(&self, here: Option<Glibc>) -> Option<Glibc> {
-        let of_tag = |tag: &String| if tag.starts_with("linux_") { here } else { of_manylinux(tag) };
-        self.platforms.iter().filter_map(of_tag).min()
+    /// The oldest C library it runs on: the lowest of its tags, since each of them is a promise. A wheel that was not made
+    /// for others (`linux_x86_64`) promises nothing; what it needs, its files say. `None` for pure Python.
+    pub fn libc(&self) -> Option<LibcVersion> {
+        self.platforms.iter().filter_map(|tag| of_manylinux(tag).or_else(|| of_musllinux(tag))).min()
+    }
+
+    /// True when it is for one kind of machine.
+    pub fn is_of_a_machine(&self) -> bool {
+        self.platforms.iter().all(|tag| tag != "any")
     }
 }
 
 /// `manylinux_2_28_x86_64`, or one of the names that came before (PEP 600 gives their meaning).
-fn of_manylinux(tag: &str) -> Option<Glibc> {
+fn of_manylinux(tag: &str) -> Option<LibcVersion> {
     let rest = tag.strip_prefix("manylinux")?;
     let (first, rest) = rest.split_once('_')?;
     match first {
-        "1" => Some(Glibc(2, 5)),
-        "2010" => Some(Glibc(2, 12)),
-        "2014" => Some(Glibc(2, 17)),
+        "1" => Some(LibcVersion(2, 5)),
+        "2010" => Some(LibcVersion(2, 12)),
+        "2014" => Some(LibcVersion(2, 17)),
         "" => {
             let mut numbers = rest.split('_');
-            Some(Glibc(numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
+            Some(LibcVersion(numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
         }
         _ => None,
     }
+}
+
+/// `musllinux_1_2_x86_64` (PEP 656).
+fn of_musllinux(tag: &str) -> Option<LibcVersion> {
+    let mut numbers = tag.strip_prefix("musllinux_")?.splitn(3, '_');
+    Some(LibcVersion(numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
 }
 
 /// The wheels in a folder, sorted by file name.
@@ -79,7 +104,7 @@ mod tests {
     use super::*;
 
     fn glibc(file: &str) -> Option<String> {
-        WheelName::parse(file).unwrap().glibc(Glibc::parse("2.36")).map(|floor| floor.to_string())
+        WheelName::parse(file).unwrap().libc().map(|floor| floor.to_string())
     }
 
     #[test]
@@ -97,12 +122,12 @@ mod tests {
         assert_eq!(glibc("a-1-cp311-cp311-manylinux_2_17_x86_64.manylinux2014_x86_64.whl").as_deref(), Some("2.17"));
         assert_eq!(glibc("a-1-cp311-cp311-manylinux2014_x86_64.manylinux_2_28_x86_64.whl").as_deref(), Some("2.17"));
         assert_eq!(glibc("a-1-cp311-cp311-manylinux1_x86_64.whl").as_deref(), Some("2.5"));
-        assert_eq!(glibc("a-1-cp311-cp311-linux_x86_64.whl").as_deref(), Some("2.36"));
-        assert_eq!(glibc("a-1-cp311-cp311-musllinux_1_2_x86_64.whl"), None);
+        assert_eq!(glibc("a-1-cp311-cp311-linux_x86_64.whl"), None);
+        assert_eq!(glibc("a-1-cp311-cp311-musllinux_1_2_x86_64.whl").as_deref(), Some("1.2"));
     }
 
     #[test]
     fn versions_are_compared_as_numbers() {
-        assert!(Glibc::parse("2.9") < Glibc::parse("2.17"));
+        assert!(LibcVersion::parse("2.9") < LibcVersion::parse("2.17"));
     }
 }

@@ -24,6 +24,8 @@ pub struct Place<'a> {
     pub project: &'a Path,
     /// For passing files.
     pub work: &'a Path,
+    /// A list of versions to keep to.
+    pub held: Option<&'a Path>,
     /// The release's interpreter.
     pub python: &'a Interpreter,
     /// What markers hold there.
@@ -68,6 +70,12 @@ fn run_uv(list: &List, indexes: &[String], place: &Place<'_>, path: &Path) -> Re
     let mut uv = index::uv_as_pip(place.tools, indexes);
     uv.args(["--quiet", "--generate-hashes", "--no-header", "--no-annotate"]);
     uv.arg("--python").arg(&place.python.executable).arg("--constraints").arg(&limits);
+    if let Some(held) = place.held {
+        uv.arg("--constraints").arg(held);
+    }
+    if let Some(cross) = &place.platform.elsewhere {
+        uv.args(["--python-platform", &cross.resolving()]);
+    }
     uv.arg("--output-file").arg(path).arg(&wanted);
     let (file, python) = (list.file.clone(), place.python.version.clone());
     process::run(&mut uv, RESOLVE).map(|_| ()).map_err(|source| Error::Unresolved { file, python, source })
