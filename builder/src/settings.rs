@@ -116,6 +116,19 @@ pub struct Build {
     pub env: BTreeMap<String, String>,
     /// Commands of the project after collectstatic, in order: `manage.py compress`.
     pub commands: Vec<CommandLine>,
+    /// Who resolves and installs; else uv.
+    pub installer: Option<Installer>,
+}
+
+/// Who resolves and installs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Installer {
+    /// uv: the one on PATH, if it is the pinned version, else one that is fetched into the cache.
+    #[default]
+    Uv,
+    /// pip alone, of the interpreter.
+    Pip,
 }
 
 /// Keys at the top of the file.
@@ -139,7 +152,7 @@ const KEYS: &[&str] = &[
 ];
 
 /// Keys of the table `[build]`.
-const BUILD_KEYS: &[&str] = &["env", "commands"];
+const BUILD_KEYS: &[&str] = &["env", "commands", "installer"];
 
 /// A settings file that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -211,6 +224,7 @@ impl Settings {
         let mut build = below.build;
         build.env.extend(self.build.env);
         build.commands = joined(build.commands, self.build.commands);
+        build.installer = self.build.installer.or(build.installer);
         Self {
             app: self.app.or(below.app),
             store: self.store.or(below.store),
@@ -257,6 +271,7 @@ mod tests {
             largest_file = 200
             [build]
             commands = ["manage.py compress --force"]
+            installer = "pip"
             [build.env]
             SECRET_KEY = "placeholder"
         "#;
@@ -268,7 +283,7 @@ mod tests {
         assert_eq!(settings.largest_file, Some(200));
         assert_eq!(settings.build.commands[0].arguments(), ["compress", "--force"]);
         assert_eq!((settings.extras, settings.groups), (vec!["postgres".to_owned()], vec!["workers".to_owned()]));
-        assert_eq!(settings.index, Some(Index::Machine));
+        assert_eq!((settings.index, settings.build.installer), (Some(Index::Machine), Some(Installer::Pip)));
         assert_eq!(settings.build.env["SECRET_KEY"], "placeholder");
     }
 

@@ -10,6 +10,7 @@ use pannier_shared::steps::Done;
 use pannier_shared::sys::fs;
 
 use super::{Build, Error, digest_of};
+use crate::settings::Installer;
 use crate::stages::bundle::{self, Packed};
 use crate::stages::interpreter::{self, Choice as Chosen, Interpreter};
 use crate::stages::libc::{self, Floor};
@@ -71,7 +72,11 @@ pub fn bundle_interpreter(build: &mut Build) -> Result<Done, Error> {
 }
 
 pub fn find_tools(build: &mut Build) -> Result<Done, Error> {
-    let tools = tools::find(build.python.get()?, &build.request.env, build.sink.as_ref())?;
+    let installer = build.request.settings.build.installer.unwrap_or_default();
+    if let Some(cross) = build.cross.as_ref().filter(|_| installer == Installer::Pip) {
+        return Err(tools::Error::PipElsewhere(cross.target.clone()).into());
+    }
+    let tools = tools::find(build.python.get()?, installer, &build.request.env, build.sink.as_ref())?;
     Ok(Done::said(build.tools.fill(tools).describe()))
 }
 

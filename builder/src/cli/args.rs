@@ -128,6 +128,9 @@ pub struct Build {
     /// A command after collectstatic, such as "manage.py compress" (repeatable); `commands` of `[build]` in pannier.toml
     #[arg(long = "command", value_name = "COMMAND")]
     pub commands: Vec<CommandLine>,
+    /// Who resolves and installs; `installer` of `[build]` in pannier.toml
+    #[arg(long, value_name = "WHO")]
+    pub installer: Option<Installer>,
     /// The pre-compressed twins of static files to make; `compress` in pannier.toml
     #[arg(long, value_name = "KIND", value_delimiter = ',')]
     pub compress: Option<Vec<Compress>>,
@@ -302,6 +305,15 @@ pub enum Index {
     Machine,
 }
 
+/// Who resolves and installs, as it is typed.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum Installer {
+    /// uv, fetched where it is not there
+    Uv,
+    /// pip alone
+    Pip,
+}
+
 impl Build {
     /// The flags as a layer of settings.
     pub fn settings(&self) -> Settings {
@@ -333,6 +345,10 @@ impl Build {
             build: settings::Build {
                 env: self.placeholders.iter().cloned().collect(),
                 commands: self.commands.clone(),
+                installer: self.installer.map(|who| match who {
+                    Installer::Uv => settings::Installer::Uv,
+                    Installer::Pip => settings::Installer::Pip,
+                }),
             },
         }
     }

@@ -129,6 +129,7 @@ fn of_build(error: &build::Error) -> Exit {
         build::Error::Proof(error) => of_proof(error),
         build::Error::Target(_) => Exit::Refused,
         build::Error::Tools(tools::Error::Fs(_) | tools::Error::NoCache) => Exit::Machine,
+        build::Error::Tools(tools::Error::PipElsewhere(_)) => Exit::Usage,
         build::Error::Tools(_) => Exit::Program,
         build::Error::Wheels(error) => of_wheels(error),
         build::Error::Venv(error) | build::Error::Libc(libc::Error::Venv(error)) => of_venv(error),
@@ -197,7 +198,7 @@ fn of_wheels(error: &wheels::Error) -> Exit {
         wheels::Error::Mismatch { .. } => Exit::Verification,
         wheels::Error::NotFound { .. } => Exit::NotFound,
         wheels::Error::Unresolved { .. } | wheels::Error::Fetch { .. } | wheels::Error::Build { .. } => Exit::Program,
-        wheels::Error::NotGiven { .. } | wheels::Error::Platform(_) => Exit::Program,
+        wheels::Error::Report(_) | wheels::Error::NotGiven { .. } | wheels::Error::Platform(_) => Exit::Program,
     }
 }
 
@@ -215,6 +216,7 @@ fn of_requirements(error: &requirements::Error) -> Exit {
         Requirements::Fs(_) => Exit::Machine,
         Requirements::None { .. } | Requirements::NotThere { .. } => Exit::NotFound,
         Requirements::ManyLocks(_) | Requirements::NoSuch { .. } | Requirements::Unset { .. } => Exit::Usage,
+        Requirements::NeedsUv { .. } => Exit::Usage,
         Requirements::Export { .. } => Exit::Program,
         Requirements::Circle(_) | Requirements::Refused { .. } | Requirements::HashMissing { .. } => Exit::Refused,
         Requirements::Toml { .. } | Requirements::Json { .. } | Requirements::NotInProject { .. } => Exit::Refused,

@@ -1,20 +1,21 @@
 //! Tools: uv, which resolves and installs, and pip, which downloads and builds.
 //!
-//! Two builds by the same Pannier must give the same bytes, and uv's version is visible in what it installs (console
-//! scripts, `INSTALLER`). So only the pinned version is taken from PATH; otherwise it is fetched once from the package
+//! Two builds by the same Pannier must give the same bytes, and what is chosen without a lock can depend on uv's version. So only the pinned version is taken from PATH; otherwise it is fetched once from the package
 //! index into the cache, into a virtual environment that brings a pip along. `PANNIER_UV` overrides, with a warning.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
 use pannier_shared::digest::Digest;
 use pannier_shared::event::{Event, Sink};
+use pannier_shared::id::Target;
 use pannier_shared::sys::{fs, process};
 
 use super::interpreter::Interpreter;
 use crate::environment::Ambient;
+use crate::settings::Installer;
 
 /// The uv that builds are made with.
 pub const UV_VERSION: &str = "0.13.8";
@@ -36,6 +37,9 @@ const QUIET_PIP: &[(&str, &str)] = &[("PIP_NO_INPUT", "1"), ("PIP_DISABLE_PIP_VE
 #[derive(Debug, Clone)]
 pub struct Tools {
     env: Ambient,
+    /// Who installs and resolves.
+    pub installer: Installer,
+    /// Never run where pip installs.
     uv: OsString,
     /// The Python that runs `-m pip`: the same version and ABI as the release's.
     pip: PathBuf,
@@ -65,6 +69,9 @@ pub enum Error {
         /// Why.
         source: process::Error,
     },
+    /// pip installs for the machine it runs on.
+    #[error("pip does not install for another kind of machine than its own, and the release is for `{0}`")]
+    PipElsewhere(Target),
     /// The package index did not give uv.
     #[error("failed to fetch uv {UV_VERSION} from the package index")]
     Fetch(#[source] process::Error),
@@ -77,6 +84,9 @@ impl Error {
     /// What to do about it, where that can be said.
     pub fn hint(&self) -> Option<String> {
         match self {
+            Self::PipElsewhere(_) => Some(
+                "let uv install: take `installer = \"pip\"` out of pannier.toml, or give `--installer uv`".to_owned(),
+            ),
             Self::Venv { .. } => Some("on Debian and Ubuntu: `apt-get install python3-venv`".to_owned()),
             Self::Fetch(_) => Some(format!(
                 "put uv {UV_VERSION} on PATH, or name it with `PANNIER_UV`; an own index is configured as for pip"
@@ -87,30 +97,53 @@ impl Error {
 }
 
 /// Finds the tools, or fetches them.
-pub fn find(python: &Interpreter, env: &Ambient, sink: &dyn Sink) -> Result<Tools, Error> {
+pub fn find(python: &Interpreter, installer: Installer, env: &Ambient, sink: &dyn Sink) -> Result<Tools, Error> {
     let cache = env.cache().ok_or(Error::NoCache)?;
     let built = cache.join("built-wheels").join(&python.abi);
-    let toolbox = cache.join("tools").join(toolbox_name(python));
+    let toolbox = cache.join("tools").join(toolbox_name(python, installer));
+    let (uv, pip) = match installer {
+        Installer::Uv => uv_and_pip(python, &toolbox, env, sink)?,
+        Installer::Pip => (OsString::new(), pip_alone(python, &toolbox, env)?),
+    };
+    Ok(Tools { env: env.clone(), installer, uv, pip, built })
+}
+
+fn pip_alone(python: &Interpreter, toolbox: &Path, env: &Ambient) -> Result<PathBuf, Error> {
+    if has_pip(&python.executable, env) {
+        return Ok(python.executable.clone());
+    }
+    fetch(python, toolbox, &[], env)?;
+    Ok(toolbox.join("bin/python"))
+}
+
+fn uv_and_pip(
+    python: &Interpreter,
+    toolbox: &Path,
+    env: &Ambient,
+    sink: &dyn Sink,
+) -> Result<(OsString, PathBuf), Error> {
     let uv = match env.get("PANNIER_UV") {
         Some(uv) => Some(configured(Path::new(uv), env, sink)?),
         None => on_path(env).or_else(|| kept_uv(&cache.join("tools"))),
     };
     let pip = has_pip(&python.executable, env).then(|| python.executable.clone());
-    let (uv, pip) = match (uv, pip) {
+    Ok(match (uv, pip) {
         (Some(uv), Some(pip)) => (uv, pip),
         (uv, pip) => {
-            fetch(python, &toolbox, env)?;
+            fetch(python, toolbox, &[&format!("uv=={UV_VERSION}")], env)?;
             let own = || toolbox.join("bin/uv").into_os_string();
             (uv.unwrap_or_else(own), pip.unwrap_or_else(|| toolbox.join("bin/python")))
         }
-    };
-    Ok(Tools { env: env.clone(), uv, pip, built })
+    })
 }
 
 impl Tools {
     /// Where they are, for a person.
     pub fn describe(&self) -> String {
-        format!("uv at `{}`, pip of `{}`", Path::new(&self.uv).display(), self.pip.display())
+        match self.installer {
+            Installer::Uv => format!("uv at `{}`, pip of `{}`", Path::new(&self.uv).display(), self.pip.display()),
+            Installer::Pip => format!("pip of `{}`", self.pip.display()),
+        }
     }
 
     /// uv, with the network and the variables that configure it.
@@ -125,6 +158,18 @@ impl Tools {
         let mut uv = self.env.local(&self.uv);
         uv.envs(QUIET_UV.iter().copied()).env("UV_OFFLINE", "1");
         uv
+    }
+
+    /// pip for work on local files: no network, and no configuration at all.
+    pub fn pip_offline(&self) -> Command {
+        let mut pip = self.on_local_files(&self.pip);
+        pip.args(["-m", "pip"]).envs(QUIET_PIP.iter().copied()).env("PIP_CONFIG_FILE", "/dev/null");
+        pip
+    }
+
+    /// Another program for work on local files.
+    pub fn on_local_files(&self, program: impl AsRef<OsStr>) -> Command {
+        self.env.local(program)
     }
 
     /// True when the caller set a variable.
@@ -154,14 +199,21 @@ impl Tools {
 impl Tools {
     /// Tools that are never run, with an empty environment.
     pub fn none() -> Self {
-        Self { env: Ambient::default(), uv: OsString::new(), pip: PathBuf::new(), built: PathBuf::new() }
+        Self {
+            env: Ambient::default(),
+            installer: Installer::Uv,
+            uv: OsString::new(),
+            pip: PathBuf::new(),
+            built: PathBuf::new(),
+        }
     }
 }
 
 /// One toolbox per uv version and interpreter: a pip downloads for the interpreter that runs it.
-fn toolbox_name(python: &Interpreter) -> String {
+fn toolbox_name(python: &Interpreter, installer: Installer) -> String {
     let whose = Digest::of(python.executable.as_os_str().as_encoded_bytes()).to_string();
-    format!("uv-{UV_VERSION}-python-{}-{}", python.version, &whose[..8])
+    let what = if installer == Installer::Uv { format!("uv-{UV_VERSION}") } else { "pip".to_owned() };
+    format!("{what}-python-{}-{}", python.version, &whose[..8])
 }
 
 fn configured(uv: &Path, env: &Ambient, sink: &dyn Sink) -> Result<OsString, Error> {
@@ -201,13 +253,13 @@ fn has_pip(python: &Path, env: &Ambient) -> bool {
 
 /// Makes the toolbox under a temporary name and renames it, so that it is there whole or not at all. Nothing in it
 /// that is used (`bin/uv`, `bin/python -m pip`) knows its own path.
-fn fetch(python: &Interpreter, toolbox: &Path, env: &Ambient) -> Result<(), Error> {
+fn fetch(python: &Interpreter, toolbox: &Path, packages: &[&str], env: &Ambient) -> Result<(), Error> {
     if fs::exists(toolbox) {
         return Ok(());
     }
     let making = toolbox.with_file_name(format!(".making-{}", fs::random_name()));
     fs::create_dir_all(&making)?;
-    let made = fill(python, &making, env).and_then(|()| match fs::rename(&making, toolbox) {
+    let made = fill(python, &making, packages, env).and_then(|()| match fs::rename(&making, toolbox) {
         // Another build was faster; its toolbox is as good.
         Err(_) if fs::exists(toolbox) => Ok(()),
         renamed => Ok(renamed?),
@@ -216,11 +268,14 @@ fn fetch(python: &Interpreter, toolbox: &Path, env: &Ambient) -> Result<(), Erro
     made
 }
 
-fn fill(python: &Interpreter, toolbox: &Path, env: &Ambient) -> Result<(), Error> {
+fn fill(python: &Interpreter, toolbox: &Path, packages: &[&str], env: &Ambient) -> Result<(), Error> {
     let venv = process::run(env.local(&python.executable).args(["-m", "venv"]).arg(toolbox), FETCH);
     venv.map_err(|source| Error::Venv { python: python.executable.clone(), source })?;
+    if packages.is_empty() {
+        return Ok(());
+    }
     let mut pip = env.fetching(toolbox.join("bin/python"));
-    pip.args(["-m", "pip", "install", "--quiet", "--only-binary", ":all:"]).arg(format!("uv=={UV_VERSION}"));
+    pip.args(["-m", "pip", "install", "--quiet", "--only-binary", ":all:"]).args(packages);
     process::run(&mut pip, FETCH).map_err(Error::Fetch)?;
     Ok(())
 }

@@ -84,6 +84,12 @@ pub enum Error {
         /// The dependency.
         name: String,
     },
+    /// The lock can be read with uv only.
+    #[error("`{file}` is read with uv, and pip is to do the work")]
+    NeedsUv {
+        /// The file.
+        file: String,
+    },
     /// A lock file of a form that Pannier does not know.
     #[error("`{file}` is of version {found}; this Pannier reads {known}")]
     LockVersion {
@@ -229,6 +235,9 @@ impl Error {
             }
             Self::Refused { why, .. } => why.hint().to_owned(),
             Self::NeedsLock { .. } => "run `uv lock` and commit uv.lock".to_owned(),
+            Self::NeedsUv { .. } => "write it for pip: `uv export --format pylock.toml --output-file pylock.toml`, and name that \
+                                     with `requirements = \"pylock.toml\"`; or take `installer = \"pip\"` out of pannier.toml"
+                .to_owned(),
             Self::LockVersion { command, .. } => format!("write it anew: `{command}`"),
             Self::Stale { command, .. } => format!("run `{command}` and commit the result"),
             Self::NoSuch { kind, .. } => format!("correct `{kind}s` in pannier.toml, or `--{kind}`"),

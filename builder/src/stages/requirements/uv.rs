@@ -7,6 +7,8 @@ use std::time::Duration;
 use pannier_shared::sys::{fs, process};
 use serde::Deserialize;
 
+use crate::settings::Installer;
+
 use super::{Ask, Error, Required, index, pylock, toml_of};
 
 /// The form of uv.lock that the pinned uv reads; revisions within it may add keys.
@@ -39,6 +41,9 @@ struct Package {
 /// Reads the lock.
 pub(super) fn read(ask: &Ask<'_>) -> Result<Required, Error> {
     let head: Head = toml_of(&ask.text()?, ask.file)?;
+    if ask.tools.installer == Installer::Pip {
+        return Err(Error::NeedsUv { file: ask.file.to_owned() });
+    }
     if head.version != VERSION {
         let found = head.version.to_string();
         return Err(Error::LockVersion { file: ask.file.to_owned(), found, known: "1", command: LOCK });

@@ -7,7 +7,6 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use pannier_shared::event::{Event, Sink};
 use pannier_shared::sys::{fs, process};
@@ -17,13 +16,12 @@ use super::target::Cross;
 use super::tools::Tools;
 
 mod checks;
+mod install;
 mod outside;
 pub mod record;
+mod scripts;
 
 pub use outside::Object;
-
-/// Unpacking some hundred wheels on a slow disk.
-const LIMIT: Duration = Duration::from_secs(900);
 
 /// The whole of `pyvenv.cfg`. An empty file would let the base's site-packages in, a `home` would be wrong elsewhere.
 const PYVENV_CFG: &[u8] = b"include-system-site-packages = false\n";
@@ -34,7 +32,7 @@ const INSTALLING_CFG: &[u8] = b"include-system-site-packages = false\nrelocatabl
 /// What uv puts at the top that serves a workstation only.
 const TOP_LEFTOVERS: &[&str] = &[".lock", ".gitignore", "CACHEDIR.TAG"];
 
-/// What uv writes into every `.dist-info` that holds this machine's times and paths.
+/// What uv and pip write into a `.dist-info` that holds this machine's times and paths.
 const DIST_LEFTOVERS: &[&str] = &["uv_cache.json", "direct_url.json"];
 
 /// The most bytes a RECORD may have: 64 MiB are some 600,000 files.
@@ -100,10 +98,10 @@ pub enum Error {
     /// The file system refused.
     #[error(transparent)]
     Fs(#[from] fs::Error),
-    /// uv could not make it.
+    /// It could not be made.
     #[error("failed to make the virtual environment")]
     Make(#[source] process::Error),
-    /// uv could not install.
+    /// The wheels could not be installed.
     #[error("failed to install the wheels")]
     Install(#[source] process::Error),
     /// The tree cannot be walked.
@@ -116,21 +114,17 @@ pub enum Error {
 
 /// Makes the environment.
 pub fn make(places: Places<'_>, python: &Interpreter, tools: &Tools, sink: &dyn Sink) -> Result<Made, Error> {
-    let Places { root, wheels, list, link, elsewhere } = places;
-    let mut create = tools.uv_offline();
-    create.args(["venv", "--quiet", "--relocatable", "--no-project", "--python"]).arg(&python.executable).arg(root);
-    process::run(&mut create, LIMIT).map_err(Error::Make)?;
-    let venv = Venv { root: root.to_owned(), site: format!("lib/python{}/site-packages", python.python), link };
-    if elsewhere.is_none() {
+    let site = format!("lib/python{}/site-packages", python.python);
+    let venv = Venv { root: places.root.to_owned(), site, link: places.link.clone() };
+    install::create(&venv, python, tools)?;
+    if places.elsewhere.is_none() {
         lead_inside(&venv)?;
     }
-    let mut install = tools.uv_offline();
-    install.args(["pip", "install", "--quiet", "--no-cache", "--no-index", "--no-deps", "--require-hashes"]);
-    install.args(["--link-mode", "copy", "--find-links"]).arg(wheels).arg("--python").arg(venv.python());
-    install.arg("--requirements").arg(list).args(for_platform(elsewhere));
-    process::run(&mut install, LIMIT).map_err(Error::Install)?;
-    say_unmet(&venv, elsewhere, tools, sink);
-    if elsewhere.is_some() {
+    install::install(&venv, &places, tools)?;
+    for text in install::unmet(&venv, places.elsewhere, tools) {
+        sink.emit(Event::Warning { text });
+    }
+    if places.elsewhere.is_some() {
         lead_inside(&venv)?;
     }
     normalise(&venv, python)?;
@@ -140,10 +134,6 @@ pub fn make(places: Places<'_>, python: &Interpreter, tools: &Tools, sink: &dyn 
         sink.emit(Event::Note { text });
     }
     Ok(Made { venv, objects })
-}
-
-fn for_platform(elsewhere: Option<&Cross>) -> Vec<String> {
-    elsewhere.map(|cross| vec!["--python-platform".to_owned(), cross.installing()]).unwrap_or_default()
 }
 
 /// From then on it is the release's own interpreter that runs: before the first install, if it can run here.
@@ -160,18 +150,6 @@ pub fn seal(venv: &Venv) -> Result<(), Error> {
         fs::if_there(fs::remove_file(&venv.python()))?;
     }
     Ok(())
-}
-
-/// Warns of requirements that no installed distribution meets: a list that was pinned by hand can have such.
-fn say_unmet(venv: &Venv, elsewhere: Option<&Cross>, tools: &Tools, sink: &dyn Sink) {
-    let mut check = tools.uv_offline();
-    check.args(["pip", "check", "--python"]).arg(venv.python()).args(for_platform(elsewhere));
-    let check = process::run(&mut check, LIMIT);
-    if let Err(process::Error::Failed { output, .. }) = check {
-        for line in output.lines().filter(|line| line.starts_with("The package ")) {
-            sink.emit(Event::Warning { text: line.to_owned() });
-        }
-    }
 }
 
 fn normalise(venv: &Venv, python: &Interpreter) -> Result<(), Error> {
@@ -194,7 +172,7 @@ fn normalise(venv: &Venv, python: &Interpreter) -> Result<(), Error> {
     let site = venv.root.join(&venv.site);
     for name in fs::list(&site)? {
         if name.to_string_lossy().ends_with(".dist-info") {
-            forget_origin(&site, &name.to_string_lossy())?;
+            tidy(venv, &site, &name.to_string_lossy())?;
         }
     }
     Ok(())
@@ -202,11 +180,12 @@ fn normalise(venv: &Venv, python: &Interpreter) -> Result<(), Error> {
 
 /// Scripts that a person sources or that only start other tools.
 fn is_shell_helper(name: &str) -> bool {
-    name.starts_with("activate") || matches!(name, "deactivate.bat" | "pydoc.bat")
+    name.to_ascii_lowercase().starts_with("activate") || matches!(name, "deactivate.bat" | "pydoc.bat")
 }
 
-/// Removes what tells where and when a distribution was installed, with its lines in RECORD.
-fn forget_origin(site: &Path, dist_info: &str) -> Result<(), Error> {
+/// Removes what tells where and when a distribution was installed, and makes the rest what it is whoever installed it;
+/// its RECORD says the same.
+fn tidy(venv: &Venv, site: &Path, dist_info: &str) -> Result<(), Error> {
     let mut removed = BTreeSet::new();
     for name in DIST_LEFTOVERS {
         if fs::if_there(fs::remove_file(&site.join(dist_info).join(name)))?.is_some() {
@@ -215,7 +194,8 @@ fn forget_origin(site: &Path, dist_info: &str) -> Result<(), Error> {
     }
     let record = site.join(dist_info).join("RECORD");
     if let Some(text) = fs::if_there(fs::read_text(&record, RECORD_LIMIT))? {
-        fs::write(&record, record::without(&text, &removed).as_bytes())?;
+        let changed = scripts::rewrite(venv, dist_info, &text)?;
+        fs::write(&record, record::changed(&text, &removed, &changed).as_bytes())?;
     }
     Ok(())
 }

@@ -1,16 +1,26 @@
 //! `RECORD`: the file in which a wheel's installer wrote down what it installed (one CSV line per file).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+
+use pannier_shared::digest::Digest;
+
+use super::scripts::in_record;
 
 /// The paths of a RECORD, in order, as written.
 pub fn paths(text: &str) -> impl Iterator<Item = String> {
     text.lines().map(first_field).filter(|path| !path.is_empty())
 }
 
-/// The RECORD without the lines of files that were removed.
-pub fn without(text: &str, removed: &BTreeSet<String>) -> String {
-    let kept = text.lines().filter(|line| !removed.contains(&first_field(line)));
-    kept.map(|line| format!("{line}\n")).collect()
+/// The RECORD without the lines of files that were removed, and with other lines for those that were changed.
+pub fn changed(text: &str, removed: &BTreeSet<String>, changed: &BTreeMap<String, String>) -> String {
+    let kept = text.lines().map(|line| (first_field(line), line)).filter(|(path, _)| !removed.contains(path));
+    kept.map(|(path, line)| format!("{}\n", changed.get(&path).map_or(line, String::as_str))).collect()
+}
+
+/// The line of a file.
+pub fn line(path: &str, sha256: &Digest, size: usize) -> String {
+    let path = if path.contains([',', '"']) { format!("\"{}\"", path.replace('"', "\"\"")) } else { path.to_owned() };
+    format!("{path},sha256={},{size}", in_record(sha256))
 }
 
 /// A path of a RECORD, resolved against the folder it starts from: "../../../bin/x" below "lib/python3.11/site-packages"
@@ -57,9 +67,13 @@ mod tests {
     }
 
     #[test]
-    fn lines_of_removed_files_go() {
+    fn lines_of_removed_files_go_and_those_of_changed_ones_say_so() {
         let removed = BTreeSet::from(["a/direct_url.json".to_owned()]);
-        assert_eq!(without("a/x,,\na/direct_url.json,sha256=x,9\n", &removed), "a/x,,\n");
+        let new = line("b,c", &Digest::of(b""), 0);
+        assert_eq!(new, "\"b,c\",sha256=47DEQpj8HBSa-_TImW-5JCeuQeRkm5NMpJWZG3hSuFU,0");
+        let text = "\"b,c\",sha256=x,9\na/x,,\na/direct_url.json,sha256=x,9\n";
+        let lines = BTreeMap::from([("b,c".to_owned(), new.clone())]);
+        assert_eq!(changed(text, &removed, &lines), format!("{new}\na/x,,\n"));
     }
 
     #[test]

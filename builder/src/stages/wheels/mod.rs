@@ -20,6 +20,7 @@ use super::tools::Tools;
 
 mod blame;
 mod built;
+mod by_pip;
 mod fetch;
 mod folder;
 mod index;
@@ -96,6 +97,9 @@ pub enum Error {
         /// uv's own words.
         source: process::Error,
     },
+    /// What pip would install cannot be read.
+    #[error("pip did not say what it chose as it should")]
+    Report(#[source] serde_json::Error),
     /// There is no file that the interpreter can use.
     #[error("{at}: {what} has no wheel for {interpreter} and no source archive; it has {}{}", shown(.files), wanted(.elsewhere))]
     NoWheel {

@@ -6,14 +6,15 @@ use std::time::Duration;
 use pannier_shared::event::{Event, Sink};
 use pannier_shared::sys::{fs, process};
 
-use super::{Error, index};
+use super::{Error, by_pip, index};
+use crate::settings::Installer;
 use crate::stages::interpreter::Interpreter;
 use crate::stages::platform::Platform;
 use crate::stages::requirements::{self, List, Pin, Scene};
 use crate::stages::tools::Tools;
 
 /// Some hundred requests to an index that may be slow.
-const RESOLVE: Duration = Duration::from_secs(900);
+pub const RESOLVE: Duration = Duration::from_secs(900);
 
 /// A list that uv prints; see the limit of requirement files.
 const LIST_LIMIT: u64 = 16 * 1024 * 1024;
@@ -34,7 +35,7 @@ pub struct Place<'a> {
     pub tools: &'a Tools,
 }
 
-/// Lets uv choose versions; gives them, and the path of the list with hashes.
+/// Lets uv or pip choose versions; gives them, and the path of the list with hashes.
 pub fn resolve(
     list: &List,
     indexes: &[String],
@@ -42,7 +43,10 @@ pub fn resolve(
     sink: &dyn Sink,
 ) -> Result<(Vec<Pin>, PathBuf), Error> {
     let path = place.work.join("requirements.lock");
-    run_uv(list, indexes, place, &path)?;
+    match place.tools.installer {
+        Installer::Uv => run_uv(list, indexes, place, &path)?,
+        Installer::Pip => by_pip::resolve(list, indexes, place, &path)?,
+    }
     let text = fs::read_text(&path, LIST_LIMIT)?;
     // What lies in the project is named from there, so that the list is of use on another machine.
     let here = [format!("file://{}/", place.project.display()), format!("{}/", place.project.display())];
@@ -59,7 +63,8 @@ pub fn resolve(
     Ok((pins, path))
 }
 
-fn run_uv(list: &List, indexes: &[String], place: &Place<'_>, path: &Path) -> Result<(), Error> {
+/// Writes what is wanted, and the limits to it, as files for a resolver.
+pub fn question(list: &List, indexes: &[String], place: &Place<'_>) -> Result<(PathBuf, PathBuf), Error> {
     let (wanted, limits) = (place.work.join("wanted.in"), place.work.join("limits.in"));
     let mut lines: Vec<String> = indexes.to_vec();
     for one in &list.list {
@@ -67,6 +72,17 @@ fn run_uv(list: &List, indexes: &[String], place: &Place<'_>, path: &Path) -> Re
     }
     fs::write(&wanted, (lines.join("\n") + "\n").as_bytes())?;
     fs::write(&limits, requirements::print(&list.constraints).as_bytes())?;
+    Ok((wanted, limits))
+}
+
+/// No set of versions fits, in the resolver's own words.
+pub fn unresolved(list: &List, place: &Place<'_>) -> impl FnOnce(process::Error) -> Error {
+    let (file, python) = (list.file.clone(), place.python.version.clone());
+    move |source| Error::Unresolved { file, python, source }
+}
+
+fn run_uv(list: &List, indexes: &[String], place: &Place<'_>, path: &Path) -> Result<(), Error> {
+    let (wanted, limits) = question(list, indexes, place)?;
     let mut uv = index::uv_as_pip(place.tools, indexes);
     uv.args(["--quiet", "--generate-hashes", "--no-header", "--no-annotate"]);
     uv.arg("--python").arg(&place.python.executable).arg("--constraints").arg(&limits);
@@ -77,6 +93,5 @@ fn run_uv(list: &List, indexes: &[String], place: &Place<'_>, path: &Path) -> Re
         uv.args(["--python-platform", &cross.resolving()]);
     }
     uv.arg("--output-file").arg(path).arg(&wanted);
-    let (file, python) = (list.file.clone(), place.python.version.clone());
-    process::run(&mut uv, RESOLVE).map(|_| ()).map_err(|source| Error::Unresolved { file, python, source })
+    process::run(&mut uv, RESOLVE).map(drop).map_err(unresolved(list, place))
 }
