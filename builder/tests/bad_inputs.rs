@@ -86,13 +86,13 @@ fn locks_of_other_versions() {
 
     hint: write it anew: `uv export --format pylock.toml --output-file pylock.toml`
     ");
-    assert_snapshot!(told("poetry.lock", "[metadata]\nlock-version = \"2.0\"\ncontent-hash = \"\"\n"), @r"
+    assert_snapshot!(told("poetry.lock", "[metadata]\nlock-version = \"2.0\"\ncontent-hash = \"\"\n"), @r#"
     exit 5
     error: failed to fetch the dependencies as wheels
       caused by: `poetry.lock` is of version 2.0; this Pannier reads 2.1 (Poetry 2)
 
-    hint: write it anew: `poetry lock`
-    ");
+    hint: write it anew with Poetry 2, which keeps its versions: `poetry lock`; or, with Poetry 1, `poetry export --output requirements.txt` beside `poetry.lock`, and `requirements = "requirements.txt"` in pannier.toml
+    "#);
     assert_snapshot!(told("Pipfile.lock", "{\"_meta\": {\"pipfile-spec\": 7}}"), @r"
     exit 5
     error: failed to fetch the dependencies as wheels

@@ -11,19 +11,11 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use interpreters::{relocatable, uv};
-use pannier_builder::environment::Ambient;
+use interpreters::{environment_with_uv, relocatable};
 use pannier_shared::archive::toc::Class;
 use pannier_shared::statement::InterpreterOrigin;
 use site::Site;
 use walkdir::WalkDir;
-
-/// The environment for builds with an interpreter of their own: uv is the one that the others fetched.
-fn environment_with_uv() -> Ambient {
-    let mut variables = site::variables(false);
-    variables.push(("PANNIER_UV".into(), uv().into()));
-    Ambient::of(variables)
-}
 
 /// A project whose releases bring a copy of [`relocatable`], which lies beside it and which `change` may change.
 fn bundling(change: impl Fn(&Path)) -> Site {

@@ -5,6 +5,7 @@
 #![allow(dead_code, reason = "what tests share is not used by each of them")]
 
 mod desk;
+mod interpreters;
 mod site;
 
 use std::path::{Path, PathBuf};
@@ -198,4 +199,74 @@ fn a_release_for_the_other_machine() {
     }
     assert!(!tree.root.join("venv/bin/python").exists());
     assert!(site.said().contains("nothing that the release has for"), "{}", site.said());
+}
+
+/// A folder that looks like an interpreter for a machine: a program for it, a library, a header.
+fn interpreter(folder: &Path, machine: &str, abi: &str) {
+    let desk = Desk::new();
+    let python = format!("python3.{}", &feature()[3..]);
+    let wheel = desk.links().join(file("fast", machine));
+    let library = folder.join("lib").join(&python);
+    std::fs::create_dir_all(folder.join("bin")).unwrap();
+    std::fs::create_dir_all(&library).unwrap();
+    let script = "import sys, zipfile; sys.stdout.buffer.write(zipfile.ZipFile(sys.argv[1]).read('fast/_speed.so'))";
+    let program = Command::new("python3").args(["-c", script]).arg(&wheel).output().unwrap().stdout;
+    std::fs::write(folder.join("bin").join(&python), program).unwrap();
+    std::fs::write(library.join("os.py"), "# the landmark\n").unwrap();
+    std::fs::write(library.join("_sysconfigdata__linux.py"), format!("build_time_vars = {{'SOABI': '{abi}'}}\n"))
+        .unwrap();
+    let headers = folder.join("include").join(&python);
+    std::fs::create_dir_all(&headers).unwrap();
+    let version = format!("#define PY_VERSION              \"3.{}.99\"\n", &feature()[3..]);
+    std::fs::write(headers.join("patchlevel.h"), version).unwrap();
+}
+
+fn abi_there() -> String {
+    format!("cpython-{}-{}", &feature()[2..], target())
+}
+
+#[test]
+fn an_interpreter_for_the_target_is_packed_and_not_run() {
+    let (site, _desk) = site_for_target();
+    let site = Site { env: interpreters::environment_with_uv, ..site };
+    let settings = format!("target = \"{}\"\npython = \"bundled:../python\"\n", target());
+    std::fs::write(site.project().join("pannier.toml"), settings).unwrap();
+    interpreter(&site.dir.path().join("python"), there(), &abi_there());
+    let build = site.build_to("prove").unwrap_or_else(|error| panic!("{error:#?}"));
+    drop(build);
+    let said = site.said();
+    assert!(said.contains(&format!("is for {} and cannot be run here", target())), "{said}");
+    assert!(said.contains(&format!("not done: it is for {}", target())), "{said}");
+    let work = std::fs::read_dir(site.dir.path().join("out")).unwrap().next().unwrap().unwrap().path();
+    let python = format!("python3.{}", &feature()[3..]);
+    let link = std::fs::read_link(work.join("tree/venv/bin/python")).unwrap();
+    assert_eq!(link, Path::new("../../python/bin").join(&python));
+    let byte_code = format!("tree/python/lib/{python}/__pycache__/os.cpython-{}.pyc", &feature()[2..]);
+    assert!(work.join(&byte_code).exists(), "{byte_code}");
+}
+
+#[test]
+fn interpreters_that_are_not_for_the_target() {
+    let told = |machine: &str, abi: &str| {
+        let desk = Desk::new().with("requirements.txt", "alpha\n");
+        interpreter(&desk.project("../python"), machine, abi);
+        let settings = format!("target = \"{}\"\npython = \"bundled:../python\"\n", target());
+        let said = refused(&desk.with("pannier.toml", &settings));
+        let said = said.replace(&format!("3.{}", &feature()[3..]), "3.X").replace(&feature()[2..], "3X");
+        said.replace("cpython-HERE", "cpython-3X").to_owned()
+    };
+    assert_snapshot!(told(std::env::consts::ARCH, &abi_there()), @r#"
+    exit 5
+    error: failed to ask the interpreter what it is
+      caused by: the interpreter in `/DESK/python` is not for THERE-linux-gnu: `bin/python3.X` is for HERE
+
+    hint: name the folder of one that is: `uv python install cpython-3.X-linux-THERE-gnu`, then `python = "bundled:3.X"`
+    "#);
+    assert_snapshot!(told(there(), "cpython-xd-other"), @r"
+    exit 5
+    error: failed to ask the interpreter what it is
+      caused by: the interpreter in `/DESK/python` has the ABI `cpython-xd-other`, and the release's extensions are for `cpython-3X-THERE-linux-gnu`
+
+    hint: name the folder of a plain build, without debugging and with the global lock
+    ");
 }

@@ -1,10 +1,13 @@
 //! An interpreter that releases can bring, and the uv that builds with it use.
+#![allow(dead_code, reason = "what tests share is not used by each of them")]
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Once;
 
-use crate::site::{cache, environment};
+use pannier_builder::environment::Ambient;
+
+use crate::site::{cache, environment, variables};
 
 /// A Python that works wherever it lies, with pip; made once of the machine's `python3`.
 pub fn relocatable() -> PathBuf {
@@ -28,4 +31,11 @@ pub fn uv() -> PathBuf {
     let whole = tools.filter(|entry| entry.file_name().to_string_lossy().starts_with("uv-"));
     let uv = whole.map(|entry| entry.path().join("bin/uv")).find(|uv| uv.exists()).expect("uv was fetched");
     std::fs::canonicalize(uv).unwrap()
+}
+
+/// The environment for builds with an interpreter of their own: uv is the one that the others fetched.
+pub fn environment_with_uv() -> Ambient {
+    let mut variables = variables(false);
+    variables.push(("PANNIER_UV".into(), uv().into()));
+    Ambient::of(variables)
 }

@@ -1,5 +1,6 @@
 //! What can be wrong with a list of dependencies, and what to type then.
 
+use super::poetry;
 use pannier_shared::sys::{fs, process};
 
 use super::marker;
@@ -238,6 +239,11 @@ impl Error {
             Self::NeedsUv { .. } => "write it for pip: `uv export --format pylock.toml --output-file pylock.toml`, and name that \
                                      with `requirements = \"pylock.toml\"`; or take `installer = \"pip\"` out of pannier.toml"
                 .to_owned(),
+            Self::LockVersion { file, command: poetry::LOCK, .. } => format!(
+                "write it anew with Poetry 2, which keeps its versions: `{}`; or, with Poetry 1, `poetry export --output \
+                 requirements.txt` beside `{file}`, and `requirements = \"requirements.txt\"` in pannier.toml",
+                poetry::LOCK
+            ),
             Self::LockVersion { command, .. } => format!("write it anew: `{command}`"),
             Self::Stale { command, .. } => format!("run `{command}` and commit the result"),
             Self::NoSuch { kind, .. } => format!("correct `{kind}s` in pannier.toml, or `--{kind}`"),

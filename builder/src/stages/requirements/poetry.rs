@@ -11,7 +11,7 @@ use super::pin::{self, Pin, Source};
 use super::{Ask, Error, Required, Scene, Wanted, Why, applies, index, lock_hash, normalise, toml_of};
 
 /// The command that writes the lock.
-const LOCK: &str = "poetry lock";
+pub(super) const LOCK: &str = "poetry lock";
 
 /// Poetry's name of the production set.
 const MAIN: &str = "main";
