@@ -372,29 +372,9 @@ mod tests {
 
     #[test]
     fn flags_become_settings() {
-        let typed = [
-            "pannier",
-            "build",
-            "site",
-            "--app",
-            "polls",
-            "--version",
-            "v1",
-            "--key",
-            "k",
-            "--env",
-            "A=b=c",
-            "--static",
-            "none",
-            "--compress",
-            "gz,zst",
-            "--command",
-            "manage.py compress",
-            "--group",
-            "workers",
-            "--index",
-            "machine",
-        ];
+        let typed = "pannier build site --app polls --version v1 --key k --env A=b=c --static none --compress gz,zst \
+                     --command manage.py --group workers --index machine --installer pip --target aarch64-linux-gnu";
+        let typed = typed.split_whitespace();
         let Command::Build(build) = Typed::parse_from(typed).command else { panic!("it is a build") };
         let settings = build.settings();
         assert_eq!(settings.app.unwrap().as_str(), "polls");
@@ -403,5 +383,7 @@ mod tests {
         assert!(settings.build.commands[0].is_manage());
         assert_eq!((settings.groups, settings.index), (vec!["workers".to_owned()], Some(settings::Index::Machine)));
         assert_eq!(settings.build.env["A"], "b=c");
+        assert_eq!(settings.build.installer, Some(settings::Installer::Pip));
+        assert_eq!(settings.target.unwrap().as_str(), "aarch64-linux-gnu");
     }
 }

@@ -137,6 +137,13 @@ mod tests {
     }
 
     #[test]
+    fn names_of_symbol_versions_are_versions() {
+        assert_eq!(of_symbol("2.2.5"), LibcVersion::parse("2.2"));
+        assert_eq!(of_symbol("ABI_DT_RELR"), LibcVersion::parse("2.36"));
+        assert_eq!((of_symbol("PRIVATE"), of_symbol("2")), (None, None));
+    }
+
+    #[test]
     fn the_c_librarys_own_are_known() {
         for name in ["libc.so.6", "libm.so.6", "ld-linux-x86-64.so.2", "libc.musl-x86_64.so.1", "libpthread.so.0"] {
             assert!(is_libc(name), "{name}");
