@@ -125,7 +125,7 @@ impl Error {
                 (!names.is_empty()).then(|| format!("did you mean {}?", names.join(" or ")))
             }
             Self::OtherTargets { target, .. } => Some(format!(
-                "build the version for this kind of machine too, and publish it: `pannier build --target {target}`"
+                "build and publish the version for this kind of machine too: there, or with `pannier build --target {target}`"
             )),
             Self::Refused { source, .. } => source.hint(),
             Self::Store(error) => error.hint(),

@@ -235,6 +235,8 @@ fn unknown_names_and_folders_without_a_release() {
     assert_snapshot!(told(&world, &["show", "v1", "--app", APP, "--target", "riscv64-linux-gnu"]), @r"
     exit 5
     error: `polls` v1 has nothing for `riscv64-linux-gnu`, only for `HOST`
+
+    hint: build and publish the version for this kind of machine too: there, or with `pannier build --target riscv64-linux-gnu`
     ");
     assert_snapshot!(told(&world, &["show", "v1"]), @r#"
     exit 2

@@ -103,7 +103,7 @@ async fn what_was_published_is_found_by_name_and_by_channel() {
     let error = told(&place, published.named_by(&pointer.document, &name(ARM)).await);
     insta::assert_snapshot!(error, @r"
         the channel `production` of `polls` has nothing for `aarch64-linux-gnu`, only for `x86_64-linux-gnu`
-        hint: build the version for this kind of machine too, and publish it: `pannier build --target aarch64-linux-gnu`
+        hint: build and publish the version for this kind of machine too: there, or with `pannier build --target aarch64-linux-gnu`
         ");
 }
 
@@ -127,7 +127,7 @@ async fn unknown_names_are_answered_with_near_ones() {
         "#);
     insta::assert_snapshot!(told(&place, published.statement(&polls, &name("2026.1"), &name(ARM)).await), @r"
         `polls` 2026.1 has nothing for `aarch64-linux-gnu`, only for `x86_64-linux-gnu`
-        hint: build the version for this kind of machine too, and publish it: `pannier build --target aarch64-linux-gnu`
+        hint: build and publish the version for this kind of machine too: there, or with `pannier build --target aarch64-linux-gnu`
         ");
     insta::assert_snapshot!(told(&place, published.channel(&polls, &name("prodution")).await), @r#"
         `polls` has no channel `prodution` in the store STORE
