@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use pannier_shared::signature::{KeyError, PublicKey, SigningKey};
 use pannier_shared::statement::{Channel, Document, Statement};
+use pannier_shared::sys::fs;
 
 /// A key's name: its file's name, its comment and the principal of its line in a trust file. Letters, digits and `.`, `_`,
 /// `-`, `@`, beginning with a letter or digit, at most 64.
@@ -95,9 +96,10 @@ pub struct NewKey {
     pub trust_line: String,
 }
 
-/// Makes a key `name` in `dir`, which must exist. Nothing is overwritten. `roles` may hold duplicates, but not nothing.
+/// Makes a key `name` in `dir`, and that where it is not there. Nothing is overwritten. `roles` may hold duplicates, but not nothing.
 pub fn new(name: &KeyName, roles: &[Role], dir: &Path) -> Result<NewKey, KeyError> {
     let key = SigningKey::generate(&name.0)?;
+    fs::create_dir_all(dir)?;
     let private = dir.join(&name.0);
     let public = key.write(&private)?;
     let (fingerprint, trust_line) = (key.public().fingerprint(), trust_line(name, roles, &key.public()));
@@ -145,6 +147,13 @@ mod tests {
         let trust = Trust::parse(&made.trust_line, "trust").unwrap();
         let bytes = sign(&testing::statement("v1", testing::X86), &key).unwrap();
         assert_eq!(verify::<Statement>(&bytes, &trust, testing::now()).unwrap().signer(), "ci");
+    }
+
+    #[test]
+    fn the_folder_for_a_key_is_made() {
+        let dir = tempfile::tempdir().unwrap();
+        let made = new(&"ci".parse().unwrap(), &[Role::Release], &dir.path().join("new/keys")).unwrap();
+        assert!(SigningKey::load(&made.private, None).is_ok());
     }
 
     #[test]
