@@ -136,6 +136,8 @@ pub struct Collected {
 enum Root {
     /// In the project: the path below the app.
     Inside(String),
+    /// In a package of the environment, which brings its static files: the path below the release.
+    Package(String),
     /// Somewhere else: as it is set.
     Outside(String),
 }
@@ -163,11 +165,11 @@ pub fn gather(
         (Some(statics), _) => statics,
     };
     let settings = &project.django.settings;
-    let root = locate(statics, settings, &scratch.app)?;
+    let root = locate(statics, settings, &scratch.app, &fs::canonical(tree)?)?;
     warn(statics, &root, sink);
     let instead = match root {
         Root::Inside(_) => None,
-        Root::Outside(_) => Some(scratch.app.join(".pannier-static")),
+        Root::Package(_) | Root::Outside(_) => Some(scratch.app.join(".pannier-static")),
     };
     let folder = match wanted.from {
         StaticFiles::Committed => committed(&root, scratch)?,
@@ -207,7 +209,7 @@ fn collect(settings: &str, scratch: &Scratch, instead: Option<&Path>) -> Result<
 fn committed(root: &Root, scratch: &Scratch) -> Result<PathBuf, Error> {
     let missing = |root: &str| Error::NotCommitted { root: root.to_owned() };
     match root {
-        Root::Outside(root) => Err(missing(root)),
+        Root::Package(root) | Root::Outside(root) => Err(missing(root)),
         Root::Inside(path) => {
             let folder = scratch.app.join(path);
             if has_files(&folder) { Ok(folder) } else { Err(missing(path)) }
@@ -221,7 +223,7 @@ fn has_files(folder: &Path) -> bool {
     files.filter(|entry| !entry.file_name().to_string_lossy().starts_with('.')).take(1).count() > 0
 }
 
-fn locate(statics: &Static, settings: &str, app: &Path) -> Result<Root, Error> {
+fn locate(statics: &Static, settings: &str, app: &Path, tree: &Path) -> Result<Root, Error> {
     if !statics.local {
         return Err(Error::Remote { backend: statics.backend.clone() });
     }
@@ -229,10 +231,11 @@ fn locate(statics: &Static, settings: &str, app: &Path) -> Result<Root, Error> {
     if app.starts_with(root) {
         return Err(Error::RootIsProject { root: root.clone() });
     }
-    match Path::new(root).strip_prefix(app) {
-        Ok(below) => Ok(Root::Inside(below.display().to_string())),
-        Err(_) => Ok(Root::Outside(root.clone())),
-    }
+    let below = |folder: &Path| Path::new(root).strip_prefix(folder).ok().map(|path| path.display().to_string());
+    Ok(below(app)
+        .map(Root::Inside)
+        .or_else(|| below(tree).map(Root::Package))
+        .unwrap_or_else(|| Root::Outside(root.clone())))
 }
 
 fn warn(statics: &Static, root: &Root, sink: &dyn Sink) {
@@ -240,6 +243,13 @@ fn warn(statics: &Static, root: &Root, sink: &dyn Sink) {
         let text = format!(
             "`STATIC_ROOT` is `{root}`, outside of the project: the release holds the files in `static/`, but the app will \
              not look there; `STATIC_ROOT = BASE_DIR / \"staticfiles\"` lets it"
+        );
+        sink.emit(Event::Warning { text });
+    }
+    if let Root::Package(root) = root {
+        let text = format!(
+            "`STATIC_ROOT` is `{root}`, in a package that brings its static files: the app will look there, and not at what \
+             is collected into `static/`; `static = \"none\"` in pannier.toml packs the package's alone"
         );
         sink.emit(Event::Warning { text });
     }
@@ -301,13 +311,15 @@ mod tests {
     }
 
     fn located(root: Option<&str>) -> Result<Root, Error> {
-        locate(&statics(root), "site.settings", Path::new("/w/app"))
+        locate(&statics(root), "site.settings", Path::new("/w/app"), Path::new("/tree"))
     }
 
     #[test]
     fn the_root_is_found_inside_or_outside_of_the_project() {
         assert_eq!(located(Some("/w/app/a/static")).unwrap(), Root::Inside("a/static".to_owned()));
         assert_eq!(located(Some("/var/www/static")).unwrap(), Root::Outside("/var/www/static".to_owned()));
+        let package = "venv/lib/python3.13/site-packages/shop/static.dist";
+        assert_eq!(located(Some(&format!("/tree/{package}"))).unwrap(), Root::Package(package.to_owned()));
     }
 
     #[test]
@@ -317,9 +329,19 @@ mod tests {
         insta::assert_snapshot!(error.hint().unwrap(), @r#"set `STATIC_ROOT = BASE_DIR / "staticfiles"`, or, where the release holds no static files, `static = "none"` in pannier.toml"#);
         insta::assert_snapshot!(told(&located(Some("/w")).unwrap_err()), @"`STATIC_ROOT` is `/w`: it must be a folder of its own, not one that holds the project");
         let remote = Static { local: false, backend: "storages.backends.s3.S3Storage".to_owned(), ..statics(None) };
-        let error = locate(&remote, "site.settings", Path::new("/w/app")).unwrap_err();
+        let error = locate(&remote, "site.settings", Path::new("/w/app"), Path::new("/tree")).unwrap_err();
         insta::assert_snapshot!(told(&error), @"static files are stored by `storages.backends.s3.S3Storage`, not in a folder, so they cannot be packed");
         insta::assert_snapshot!(error.hint().unwrap(), @r#"set `static = "none"` in pannier.toml, and collect them in a step of your own"#);
+    }
+
+    #[test]
+    fn a_static_root_in_a_package_is_a_warning_that_names_the_setting() {
+        let told_to = Recorder::default();
+        let hashed = Static { hashed: true, ..statics(None) };
+        warn(&hashed, &Root::Package("venv/lib/python3.13/site-packages/shop/static.dist".to_owned()), &told_to);
+        let said = told_to.events();
+        let [Event::Warning { text }] = &said[..] else { panic!("{said:?}") };
+        insta::assert_snapshot!(text, @r#"`STATIC_ROOT` is `venv/lib/python3.13/site-packages/shop/static.dist`, in a package that brings its static files: the app will look there, and not at what is collected into `static/`; `static = "none"` in pannier.toml packs the package's alone"#);
     }
 
     #[test]
