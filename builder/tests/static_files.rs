@@ -104,6 +104,62 @@ fn a_settings_module_that_reads_a_missing_file() {
     "#);
 }
 
+#[test]
+fn a_log_file_in_a_folder_that_only_nodes_have() {
+    let handler = "{'class': 'logging.FileHandler', 'filename': '/var/log/pannier-nowhere/site.log'}";
+    let logging = format!("LOGGING = {{'version': 1, 'handlers': {{'file': {handler}}}}}\n");
+    assert_snapshot!(refused(&[("mini/settings.py", &settings(&logging))]), @r#"
+    exit 9
+    error: failed to ask Django about the project
+      caused by: the apps that are installed by `mini.settings` fail to load
+      | File "django/utils/log.py", line 76, in configure_logging
+      |   logging_config_func(logging_settings)
+      | ValueError: Unable to configure handler 'file'
+      | because of FileNotFoundError: [Errno 2] No such file or directory: '/var/log/pannier-nowhere/site.log'
+
+    hint: a build has the files that git tracks, less what is excluded: if `/var/log/pannier-nowhere/site.log` is one of the app's, track it; if it is made on the node, let the settings do without it here, or take its name from a variable
+    "#);
+}
+
+#[test]
+fn a_variable_whose_absence_the_settings_put_into_their_own_words() {
+    let text = settings(
+        "import os\ntry:\n    SALT = os.environ['SALT']\nexcept KeyError as error:\n    raise RuntimeError('no salt') from error\n",
+    );
+    assert_snapshot!(refused(&[("mini/settings.py", &text)]), @r#"
+    exit 9
+    error: failed to ask Django about the project
+      caused by: the settings module `mini.settings` fails to load
+      | File "mini/settings.py", line 15, in <module>
+      |   raise RuntimeError('no salt') from error
+      | RuntimeError: no salt
+      | because of KeyError: 'SALT'
+
+    hint: the variable `SALT` is probably missing; a build needs no secrets, so give it a placeholder in pannier.toml:
+
+    [build.env]
+    SALT = "only-for-the-build"
+    "#);
+}
+
+#[test]
+fn a_stylesheet_that_refers_to_what_is_not_there() {
+    let told = refused(&[("mini/static/mini/site.css", "body { background: url(gone.svg) }\n")]);
+    let (before, after) = told.split_once(" object at 0x").unwrap();
+    let told = format!("{before}{}", after.trim_start_matches(|c: char| c.is_ascii_hexdigit()));
+    assert_snapshot!(told, @r#"
+    exit 9
+    error: failed to collect static files
+      caused by: collectstatic failed
+      | File "django/contrib/staticfiles/storage.py", line 144, in hashed_name
+      |   raise ValueError(
+      | ValueError: The file 'mini/gone.svg' could not be found with <django.contrib.staticfiles.storage.ManifestStaticFilesStorage>.
+      | Post-processing 'mini/site.css' failed!
+
+    hint: a static file refers to `mini/gone.svg`, and no finder has that: add it, or correct what refers to it; where that is a package's, use a storage of your own whose `hashed_name` returns the plain name when it raises ValueError
+    "#);
+}
+
 /// A command of the site, with this in its `handle`.
 fn command(handle: &str) -> String {
     format!(

@@ -12,6 +12,7 @@ project. A failure is an answer too, with the step that failed and the traceback
 it ends as manage.py ends.
 """
 
+import io
 import json
 import os
 import runpy
@@ -67,10 +68,24 @@ def failure(step):
     installed = [frame for frame in frames if os.sep + "site-packages" + os.sep in frame.filename]
     own = [frame for frame in frames if frame.filename.startswith(APP + os.sep)]
     lines = ['File "%s", line %d, in %s\n  %s\n' % (short(f.filename), f.lineno, f.name, f.line) for f in own or installed[-1:]]
-    words = "".join(lines + traceback.format_exception_only(kind, error))
-    from_environment = isinstance(error, KeyError) and os.environ.__class__.__getitem__.__code__.co_filename == frames[-1].filename
-    variable = str(error.args[0]) if from_environment else None
-    return {"failed": step, "traceback": words.replace(APP + os.sep, ""), "variable": variable}
+    causes = list(because(error))
+    words = lines + traceback.format_exception_only(kind, error)
+    words += ["because of " + line for cause in causes for line in traceback.format_exception_only(type(cause), cause)]
+    asked = [str(one.args[0]) for one in [error, *causes] if is_of_the_environment(one)]
+    return {"failed": step, "traceback": "".join(words).replace(APP + os.sep, ""), "variable": asked[0] if asked else None}
+
+
+def because(error):
+    """What an error was raised from, and that from: it may be the one that names the file or the variable."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+        yield error
+
+
+def is_of_the_environment(error):
+    """True for the KeyError of a variable that `os.environ` does not have."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return isinstance(error, KeyError) and os.environ.__class__.__getitem__.__code__.co_filename == frames[-1].filename
 
 
 def short(path):
@@ -151,7 +166,14 @@ def collect(settings, folder):
 
     sort_listings()
     os.makedirs(staticfiles_storage.location, exist_ok=True)
-    call_command("collectstatic", interactive=False, verbosity=0, ignore_patterns=["__pycache__"])
+    said = io.StringIO()
+    try:
+        call_command("collectstatic", interactive=False, verbosity=0, ignore_patterns=["__pycache__"], stderr=said)
+    except Exception as error:
+        if said.getvalue():  # which file it was at
+            error.add_note(said.getvalue().strip())
+        raise
+    sys.stderr.write(said.getvalue())
     return {"root": os.path.realpath(staticfiles_storage.location)}
 
 
