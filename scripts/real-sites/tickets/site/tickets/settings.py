@@ -3,3 +3,4 @@
 from pretix.settings import *
 
 MIDDLEWARE = ["whitenoise.middleware.WhiteNoiseMiddleware", *MIDDLEWARE]
+PRETIX_INSTANCE_NAME = "The box office"
