@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use pannier_builder::publish::{self, Outcome, Publication};
+use pannier_builder::shelf::Shelf;
 use pannier_builder::stages::documents::{self, Facts};
 use pannier_builder::stages::{pack, sign};
 use pannier_shared::archive::toc::{Class, Group};
@@ -105,7 +106,8 @@ impl World {
         std::fs::create_dir(&out).unwrap();
         let members = pack::members(&tree, group_of).unwrap();
         let options = Options { level: 3, workers: 2 };
-        let artifact = pack::pack(members, options, &out.join(publish::ARTIFACT_FILE), &Silent).unwrap();
+        let artifact =
+            pack::pack(members, options, &Shelf::none(), &out.join(publish::ARTIFACT_FILE), &Silent).unwrap();
         let documents = documents(&description, &artifact, &out);
         sign::write(description, artifact, documents, &self.key, &out.join(publish::STATEMENT_FILE)).unwrap();
         out

@@ -124,7 +124,7 @@ fn uv_and_pip(
 ) -> Result<(OsString, PathBuf), Error> {
     let uv = match env.get("PANNIER_UV") {
         Some(uv) => Some(configured(Path::new(uv), env, sink)?),
-        None => on_path(env).or_else(|| kept_uv(&cache.join("tools"))),
+        None => on_path(env).or_else(|| toolbox.parent().and_then(kept_uv)),
     };
     let pip = has_pip(&python.executable, env).then(|| python.executable.clone());
     Ok(match (uv, pip) {
