@@ -78,7 +78,8 @@ def peers_bars(disk, memory, rehash, artifact, sizes):
     yield bar("app update: bytes on the wire", disk.median("v1->v2", "net"), 1.7, " MB")
     yield bar("dependency update: wall beside the floor", ratio("v1->v3", "wall", "floor"), 1.3, "x")
     yield bar("dependency update: bytes on the wire", disk.median("v1->v3", "net"), artifact * 0.2 / 1e6, " MB")
-    yield bar("rebuild with the same bytes: bytes on the wire", disk.median("v3->v4", "net"), 0.1, " MB")
+    # Root and the tables of what changes with every release, which come unseen: 9 % of all tables.
+    yield bar("rebuild with the same bytes: bytes on the wire", disk.median("v3->v4", "net"), 0.2, " MB")
     yield bar("artifact beside one frame of the same level", sizes and sizes[0] / sizes[1], 1.04, "x")
     for case in CASES:
         yield bar(f"peak memory, {case}", disk.median(case, "rss"), 128, " MiB")

@@ -15,6 +15,7 @@ use pannier_shared::archive::read::{self, Contents, Outline};
 use pannier_shared::archive::toc::{Class, Table};
 use pannier_shared::digest::Digest;
 use pannier_shared::statement::Artifact;
+use pannier_shared::sys::clock;
 use pannier_shared::sys::cores::on_all_cores;
 
 use super::kept::Kept;
@@ -36,22 +37,26 @@ pub struct Proven {
     pub tail: Bytes,
     /// All its tables.
     pub tables: Vec<u8>,
+    /// What further requests cost.
+    pub cost: Cost,
 }
 
 /// One group's table and the bytes it was read from.
 type Read = (Table, Bytes);
 
 /// Brings the table of contents of `artifact` together.
-pub async fn contents(remote: &Remote<'_>, artifact: &Artifact, kept: &[Kept], cost: &Cost) -> Result<Proven, Error> {
+pub async fn contents(remote: &Remote<'_>, artifact: &Artifact, kept: &[Kept], cost: Cost) -> Result<Proven, Error> {
     let range = read::tail_range(artifact)?;
     let start = range.start.saturating_sub(guess(artifact, kept));
+    let asked = clock::monotonic();
     let end = remote.read(start..range.end).await?;
+    let cost = cost.seen(clock::monotonic() - asked);
     let tail = end.slice((range.start - start) as usize..);
     let (outline, tail) = remote.proven(range, tail, |tail| Outline::open(artifact, tail)).await?;
     let mut tables = on_node(&outline, kept);
-    fetch_missing(remote, &outline, &mut tables, &End { start, bytes: end }, cost).await?;
+    fetch_missing(remote, &outline, &mut tables, &End { start, bytes: end }, &cost).await?;
     let (tables, bytes): (Vec<Table>, Vec<Bytes>) = tables.into_iter().flatten().unzip();
-    Ok(Proven { contents: outline.contents(tables)?, tail, tables: bytes.concat() })
+    Ok(Proven { contents: outline.contents(tables)?, tail, tables: bytes.concat(), cost })
 }
 
 /// How many bytes of tables are probably missing: all on an empty node; else those that change with every release,

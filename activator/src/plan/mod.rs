@@ -76,11 +76,11 @@ impl Plan {
         sink: &dyn Sink,
     ) -> Result<Self, Error> {
         let (release, artifact) = (statement.release.clone(), statement.artifact.clone());
-        let cost = Cost::default();
         let remote = Remote::new(origin.store, &release, Taken::default());
-        let proven = origin.runtime.block_on(contents::contents(&remote, &artifact, &kept, &cost))?;
+        let proven = origin.runtime.block_on(contents::contents(&remote, &artifact, &kept, Cost::default()))?;
         let choices = choices::choose(&proven.contents, &kept, sink);
-        Ok(Self { taken: remote.taken(), release, artifact, proven, kept, choices, method, cost })
+        let (taken, cost) = (remote.taken(), proven.cost);
+        Ok(Self { taken, release, artifact, proven, kept, choices, method, cost })
     }
 
     /// What the release says of itself.
