@@ -15,7 +15,6 @@ use pannier_shared::archive::read::{self, Contents, Outline};
 use pannier_shared::archive::toc::{Class, Table};
 use pannier_shared::digest::Digest;
 use pannier_shared::statement::Artifact;
-use pannier_shared::sys::clock;
 use pannier_shared::sys::cores::on_all_cores;
 
 use super::kept::Kept;
@@ -48,9 +47,8 @@ type Read = (Table, Bytes);
 pub async fn contents(remote: &Remote<'_>, artifact: &Artifact, kept: &[Kept], cost: Cost) -> Result<Proven, Error> {
     let range = read::tail_range(artifact)?;
     let start = range.start.saturating_sub(guess(artifact, kept));
-    let asked = clock::monotonic();
     let end = remote.read(start..range.end).await?;
-    let cost = cost.seen(clock::monotonic() - asked);
+    let cost = cost.seen(remote.first_byte().unwrap_or_default());
     let tail = end.slice((range.start - start) as usize..);
     let (outline, tail) = remote.proven(range, tail, |tail| Outline::open(artifact, tail)).await?;
     let mut tables = on_node(&outline, kept);

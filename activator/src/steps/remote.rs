@@ -5,6 +5,7 @@
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use pannier_shared::archive::read;
@@ -79,6 +80,11 @@ impl<'a> Remote<'a> {
         self.requests.fetch_add(1, Ordering::Relaxed);
         self.bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
         Ok(bytes)
+    }
+
+    /// How long the line takes at least until a first byte, where that is known.
+    pub fn first_byte(&self) -> Option<Duration> {
+        self.store.first_byte()
     }
 
     /// What was read so far.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::read::{Contents, Frame};
 
-/// An answer that takes longer comes over a long line: S3 from a node in the same region takes 10 to 30 ms.
+/// A first byte that takes longer comes over a long line: S3 from a node in the same region takes 10 to 30 ms.
 const LONG: Duration = Duration::from_millis(60);
 
 /// What the way to the store costs, as far as it decides which requests are made. It is assumed: the figures are those of
@@ -32,11 +32,11 @@ impl Default for Cost {
 }
 
 impl Cost {
-    /// The cost where an answer was seen to take so long. On a long line twice as many requests are in flight: four of
+    /// The cost where a first byte was seen to take so long. On a long line twice as many requests are in flight: four of
     /// 4 MiB move no more than 160 MB in a second when each waits 100 ms for its first byte, and eight made a first fetch
     /// over such a line 9 % faster.
-    pub fn seen(self, answer: Duration) -> Self {
-        if answer < LONG {
+    pub fn seen(self, first_byte: Duration) -> Self {
+        if first_byte < LONG {
             return self;
         }
         Self { first_byte: 2 * self.first_byte, connections: 2 * self.connections, ..self }

@@ -50,6 +50,11 @@ impl FirstBytes {
         known.recent.push_back(after);
     }
 
+    /// The shortest that one took lately: what the line alone takes.
+    pub(super) fn shortest(&self) -> Option<Duration> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).recent.iter().min().copied()
+    }
+
     /// True if a second request may be made; it then counts as made.
     pub(super) fn ask_twice(&self) -> bool {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -83,6 +88,14 @@ mod tests {
         (0..REMEMBERED).for_each(|_| known.came(Duration::from_millis(400)));
         known.came(Duration::from_secs(10));
         assert_eq!(known.clone().asked(), Duration::from_millis(1200));
+    }
+
+    #[test]
+    fn the_shortest_is_what_the_line_takes() {
+        let known = FirstBytes::default();
+        assert_eq!(known.shortest(), None);
+        [300, 100, 200].into_iter().for_each(|after| known.came(Duration::from_millis(after)));
+        assert_eq!(known.shortest(), Some(Duration::from_millis(100)));
     }
 
     #[test]

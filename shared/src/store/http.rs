@@ -5,6 +5,7 @@
 //! asked for by name.
 
 use std::ops::Range;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -173,6 +174,10 @@ impl Store for WebStore {
 
     async fn put_file(&self, _: &Key, _: &Upload) -> Result<Stored> {
         self.unsupported("be written to")
+    }
+
+    fn first_byte(&self) -> Option<Duration> {
+        self.wire.first_byte()
     }
 
     async fn list(&self, _: &str) -> Result<Vec<String>> {

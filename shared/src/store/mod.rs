@@ -8,6 +8,7 @@ use std::fmt;
 use std::ops::Range;
 use std::path::Path;
 use std::str::FromStr;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -282,6 +283,12 @@ pub trait Store: Send + Sync {
     /// True if [`Self::put_file`] makes use of [`Upload::shared`], so that looking for it is worth the while.
     fn can_copy(&self) -> bool {
         false
+    }
+
+    /// How long the line to it takes at least until the first byte of a range, as far as ranges were read lately; `None`
+    /// where that is not known, or nothing.
+    fn first_byte(&self) -> Option<Duration> {
+        None
     }
 
     /// The names directly below `prefix` (a key without a trailing `/`; empty for the top): one component each, sorted,

@@ -316,6 +316,10 @@ impl Store for S3Store {
         Ok(Stored { etag, copied: 0 })
     }
 
+    fn first_byte(&self) -> Option<Duration> {
+        self.wire.first_byte()
+    }
+
     async fn list(&self, prefix: &str) -> Result<Vec<String>> {
         let Some(below) = names::below(&self.place.prefix, prefix) else { return Ok(Vec::new()) };
         let mut found = Vec::new();

@@ -155,6 +155,11 @@ impl Wire {
         Ok(Self { client, patience, first_bytes: FirstBytes::default() })
     }
 
+    /// See [`super::Store::first_byte`].
+    pub(super) fn first_byte(&self) -> Option<Duration> {
+        self.first_bytes.shortest()
+    }
+
     /// Sends one request once. Of a good answer at most `keep` bytes are kept.
     pub(super) async fn once(&self, request: Request, keep: u64, sent: &Sent) -> Result<Answer, Broken> {
         let host = host(request.url());
