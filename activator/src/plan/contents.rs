@@ -7,25 +7,20 @@
 //! a long line a request is worth more than the bytes that a guess is wrong by.
 
 use std::collections::HashMap;
+use std::ops::Range;
 
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
-use pannier_shared::archive::footer::SKIPPABLE_HEADER;
 use pannier_shared::archive::read::{self, Contents, Outline};
-use pannier_shared::archive::toc::{Class, Table};
+use pannier_shared::archive::toc::Table;
 use pannier_shared::digest::Digest;
 use pannier_shared::statement::Artifact;
 use pannier_shared::sys::cores::on_all_cores;
 
 use super::kept::Kept;
-use super::ranges::{Cost, Run, runs};
+use super::ranges::{self, Cost, Run};
 use crate::steps::fetch::Error;
 use crate::steps::remote::{Remote, is_damage};
-
-/// About how many bytes of a table an entry takes: 35 in sites of 5,800 and of 26,000 files, most of it a digest.
-const TABLE_BYTES: u64 = 38;
-/// The most bytes of tables that are asked for unseen: those of 100,000 entries.
-const MOST_UNSEEN: u64 = 4 << 20;
 
 /// A proven table of contents, and the bytes that prove it, to be kept beside the release.
 #[derive(Debug)]
@@ -45,25 +40,15 @@ type Read = (Table, Bytes);
 
 /// Brings the table of contents of `artifact` together.
 pub async fn contents(remote: &Remote<'_>, artifact: &Artifact, kept: &[Kept], cost: Cost) -> Result<Proven, Error> {
-    let range = read::tail_range(artifact)?;
-    let start = range.start.saturating_sub(guess(artifact, kept));
-    let end = remote.read(start..range.end).await?;
+    let (range, end) = (read::tail_range(artifact)?, ranges::end(artifact, kept.first().map(Kept::groups))?);
+    let end = End { bytes: remote.read(end.clone()).await?, range: end };
     let cost = cost.seen(remote.first_byte().unwrap_or_default());
-    let tail = end.slice((range.start - start) as usize..);
+    let tail = end.bytes.slice((range.start - end.range.start) as usize..);
     let (outline, tail) = remote.proven(range, tail, |tail| Outline::open(artifact, tail)).await?;
     let mut tables = on_node(&outline, kept);
-    fetch_missing(remote, &outline, &mut tables, &End { start, bytes: end }, &cost).await?;
+    fetch_missing(remote, &outline, &mut tables, &end, &cost).await?;
     let (tables, bytes): (Vec<Table>, Vec<Bytes>) = tables.into_iter().flatten().unzip();
     Ok(Proven { contents: outline.contents(tables)?, tail, tables: bytes.concat(), cost })
-}
-
-/// How many bytes of tables are probably missing: all on an empty node; else those that change with every release,
-/// which lie last.
-fn guess(artifact: &Artifact, kept: &[Kept]) -> u64 {
-    let Some(nearest) = kept.first() else { return (artifact.entries * TABLE_BYTES).min(MOST_UNSEEN) };
-    let changing = nearest.groups().iter().filter(|row| row.class >= Class::App);
-    let bytes: u64 = changing.map(|row| SKIPPABLE_HEADER + row.table.length).sum();
-    (bytes + bytes / 16).min(MOST_UNSEEN)
 }
 
 /// The tables that are on the node, by group; one that was damaged there counts as missing.
@@ -82,9 +67,9 @@ fn on_node(outline: &Outline, kept: &[Kept]) -> Vec<Option<Read>> {
     on_all_cores(outline.root().groups.len(), find)
 }
 
-/// What came of an artifact's end, from this byte on.
+/// What came of an artifact's end.
 struct End {
-    start: u64,
+    range: Range<u64>,
     bytes: Bytes,
 }
 
@@ -95,12 +80,11 @@ async fn fetch_missing(
     end: &End,
     cost: &Cost,
 ) -> Result<(), Error> {
-    let missing = (0..tables.len()).filter(|group| tables[*group].is_none());
-    let (came, others): (Vec<usize>, Vec<usize>) =
-        missing.partition(|group| outline.table_range(*group).start >= end.start);
+    let missing: Vec<usize> = (0..tables.len()).filter(|group| tables[*group].is_none()).collect();
+    let runs = ranges::tables(outline, missing.iter().copied(), &end.range, cost);
+    let came = missing.into_iter().filter(|group| outline.table_range(*group).start >= end.range.start);
     let mut came: Vec<(usize, Bytes)> =
-        came.into_iter().map(|group| (group, part(outline, group, end.start, &end.bytes))).collect();
-    let runs = runs(others.into_iter().map(|group| (group, outline.table_range(group))), cost);
+        came.map(|group| (group, part(outline, group, end.range.start, &end.bytes))).collect();
     let fetch = |run: Run| async move { Ok::<_, Error>((remote.read(run.range.clone()).await?, run)) };
     let mut fetched = stream::iter(runs).map(fetch).buffer_unordered(cost.connections);
     while let Some((bytes, run)) = fetched.try_next().await? {

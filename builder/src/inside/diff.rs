@@ -1,11 +1,12 @@
 //! `pannier diff`: in what two releases differ, and what a node that has the first will fetch for the second.
 //!
-//! What is fetched is worked out with the code that nodes fetch by (`archive::ranges`): the end of the artifact, the
-//! tables that the first release does not have, and the frames with a file whose content it does not have, neighbours
+//! What is fetched is worked out with the code that nodes fetch by (`archive::ranges`): the end of the artifact with
+//! the tables that change with every release, the others that the first release does not have, and the frames with a file whose content it does not have, neighbours
 //! merged to requests. So it is exact for a node that has the first release and nothing else.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fmt;
+use std::ops::Range;
 
 use pannier_shared::archive::compare::{Aspect, Change, Comparison};
 use pannier_shared::archive::ranges::{self, Cost, Run};
@@ -215,11 +216,12 @@ impl Fetch {
         let here: HashSet<Digest> = from.contents.files().map(|file| file.sha256).collect();
         let wanted: Vec<bool> = contents.files().map(|file| is_wanted(file, &here)).collect();
         let artifact = &to.statement.artifact;
-        let tail = read::tail_range(artifact)?;
-        let runs = [tables(from, to, &cost), ranges::frames(contents, |file| wanted[file], |_| false, &cost)].concat();
+        let end = ranges::end(artifact, Some(&from.contents.outline().root().groups))?;
+        let runs =
+            [tables(from, to, &end, &cost), ranges::frames(contents, |file| wanted[file], |_| false, &cost)].concat();
         Ok(Self {
             files: wanted.iter().filter(|wanted| **wanted).count() as u64,
-            bytes: (tail.end - tail.start) + runs.iter().map(Run::length).sum::<u64>(),
+            bytes: (end.end - end.start) + runs.iter().map(Run::length).sum::<u64>(),
             requests: 1 + runs.len() as u64,
             artifact: artifact.size,
         })
@@ -231,12 +233,12 @@ fn is_wanted(file: &FileRow, here: &HashSet<Digest>) -> bool {
     file.size > 0 && !here.contains(&file.sha256)
 }
 
-/// The requests for tables that the first release does not have.
-fn tables(from: &Inside, to: &Inside, cost: &Cost) -> Vec<Run> {
+/// The requests for tables that the first release does not have, and that do not come with the `end`.
+fn tables(from: &Inside, to: &Inside, end: &Range<u64>, cost: &Cost) -> Vec<Run> {
     let known: HashSet<Digest> = from.contents.outline().root().groups.iter().map(|row| row.table.sha256).collect();
     let outline = to.contents.outline();
     let rows = outline.root().groups.iter().enumerate().filter(|(_, row)| !known.contains(&row.table.sha256));
-    ranges::runs(rows.map(|(group, _)| (group, outline.table_range(group))), cost)
+    ranges::tables(outline, rows.map(|(group, _)| group), end, cost)
 }
 
 impl fmt::Display for Difference {
