@@ -12,7 +12,7 @@ fn a_plan_says_what_a_fetch_would_do_and_changes_nothing() {
     world.publish("v2", &[GOOD, &more].concat());
     insta::assert_snapshot!(world.ok("plan polls v1"), @"
         here      0 of 4 files (0 B)
-        wire      1.7 kB of 1.6 kB in 3 requests
+        wire      1.6 kB of 1.6 kB in 3 requests
         disk      32.8 kB and 8 inodes
         ");
     assert_eq!(support::names(&world.path("srv")), [""; 0]);
@@ -20,7 +20,7 @@ fn a_plan_says_what_a_fetch_would_do_and_changes_nothing() {
     insta::assert_snapshot!(world.ok("plan polls v2"), @"
         against   v1: 5 kept, 1 changed, 1 added, 0 removed
         here      3 of 5 files (59 B)
-        wire      1.7 kB of 1.7 kB in 3 requests
+        wire      1.3 kB of 1.7 kB in 3 requests
         disk      24.6 kB and 6 inodes
         ");
     assert_eq!(world.laid()[0], ["v1"]);

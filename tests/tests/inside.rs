@@ -181,7 +181,7 @@ fn diff_of_two_releases() {
     - static/admin/base.0123456789ab.css
     ~ venv/bin/python3
 
-    a node that has nothing but v1 fetches 303.4 kB of 3.6 MB in 3 requests, for 2 files
+    a node that has nothing but v1 fetches 302.9 kB of 3.6 MB in 3 requests, for 2 files
     ");
     assert_snapshot!(told(&world, &["diff", "v1", "v1", "--app", APP]), @r"
     exit 0
@@ -198,7 +198,7 @@ fn diff_of_folders_for_programs() {
         found[side]["artifact"].take();
         found[side]["target"].take();
     }
-    assert_snapshot!(serde_json::to_string(&found).unwrap(), @r#"{"command":"diff","dependencies":[{"from":"5.2","name":"django","to":"5.2.1"},{"from":null,"name":"new","to":"2"},{"from":"1","name":"old","to":null}],"event":"result","fetch":{"artifact":3552590,"bytes":303366,"files":2,"requests":3},"from":{"app":"polls","artifact":null,"target":null,"version":"v1"},"parts":[{"added":0,"changed":0,"kept":1,"part":"interpreter","removed":0},{"added":0,"changed":1,"kept":3,"part":"dependency","removed":0},{"added":0,"changed":0,"kept":0,"part":"static","removed":1},{"added":2,"changed":2,"kept":2,"part":"app","removed":1},{"added":0,"changed":0,"kept":1,"part":"complete","removed":0}],"settings":[{"from":"0000000000000000000000000000000000000001","to":"0000000000000000000000000000000000000002, and changes that are not in it","what":"commit"},{"from":null,"to":"polls.asgi:application","what":"asgi"}],"to":{"app":"polls","artifact":null,"target":null,"version":"v2"}}"#);
+    assert_snapshot!(serde_json::to_string(&found).unwrap(), @r#"{"command":"diff","dependencies":[{"from":"5.2","name":"django","to":"5.2.1"},{"from":null,"name":"new","to":"2"},{"from":"1","name":"old","to":null}],"event":"result","fetch":{"artifact":3552590,"bytes":302858,"files":2,"requests":3},"from":{"app":"polls","artifact":null,"target":null,"version":"v1"},"parts":[{"added":0,"changed":0,"kept":1,"part":"interpreter","removed":0},{"added":0,"changed":1,"kept":3,"part":"dependency","removed":0},{"added":0,"changed":0,"kept":0,"part":"static","removed":1},{"added":2,"changed":2,"kept":2,"part":"app","removed":1},{"added":0,"changed":0,"kept":1,"part":"complete","removed":0}],"settings":[{"from":"0000000000000000000000000000000000000001","to":"0000000000000000000000000000000000000002, and changes that are not in it","what":"commit"},{"from":null,"to":"polls.asgi:application","what":"asgi"}],"to":{"app":"polls","artifact":null,"target":null,"version":"v2"}}"#);
 }
 
 #[test]

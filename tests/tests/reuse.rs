@@ -181,9 +181,7 @@ fn a_first_fetch_takes_every_byte() {
     let reached =
         asked.iter().fold(0, |reached, range| if range.start <= reached { range.end.max(reached) } else { 0 });
     assert_eq!((reached, moved.reused_files), (size, 0), "{asked:?}");
-    let tables = contents(&world, &built).outline().tables_range();
-    let overlap = moved.bytes - size;
-    assert!(overlap < (tables.end - tables.start) / 4, "{overlap} bytes of {size} came twice");
+    assert_eq!(moved.bytes, size, "{asked:?}");
 }
 
 /// What is done to a file.
@@ -376,6 +374,8 @@ proptest! {
         let warm = fetch_to(&world, "node", "v2");
         let cold = fetch_to(&world, "empty", "v2");
         prop_assert_eq!(listing(&warm.tree), listing(&cold.tree));
-        prop_assert!(warm.moved.bytes <= cold.moved.bytes && warm.moved.reused_files > 0);
+        // What comes unseen with the root is a guess, and may be longer than the tables are.
+        let (most, reused) = (cold.moved.bytes + 500, warm.moved.reused_files);
+        prop_assert!(warm.moved.bytes <= most && reused > 0, "{} of {most}, {reused} reused", warm.moved.bytes);
     }
 }

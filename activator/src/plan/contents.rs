@@ -73,6 +73,27 @@ struct End {
     bytes: Bytes,
 }
 
+impl End {
+    /// A part of it.
+    fn of(&self, range: Range<u64>) -> Bytes {
+        slice(&self.range, &self.bytes, range)
+    }
+
+    /// A table that begins among the `bytes` of `run`, and may go on in the end.
+    fn after(&self, run: &Range<u64>, bytes: &Bytes, range: Range<u64>) -> Bytes {
+        if range.end <= self.range.start {
+            return slice(run, bytes, range);
+        }
+        let (first, rest) = (range.start..self.range.start, self.range.start..range.end);
+        [slice(run, bytes, first), self.of(rest)].concat().into()
+    }
+}
+
+/// The part `range` of bytes that lie at `at`.
+fn slice(at: &Range<u64>, bytes: &Bytes, range: Range<u64>) -> Bytes {
+    bytes.slice((range.start - at.start) as usize..(range.end - at.start) as usize)
+}
+
 async fn fetch_missing(
     remote: &Remote<'_>,
     outline: &Outline,
@@ -83,20 +104,14 @@ async fn fetch_missing(
     let missing: Vec<usize> = (0..tables.len()).filter(|group| tables[*group].is_none()).collect();
     let runs = ranges::tables(outline, missing.iter().copied(), &end.range, cost);
     let came = missing.into_iter().filter(|group| outline.table_range(*group).start >= end.range.start);
-    let mut came: Vec<(usize, Bytes)> =
-        came.map(|group| (group, part(outline, group, end.range.start, &end.bytes))).collect();
+    let mut came: Vec<(usize, Bytes)> = came.map(|group| (group, end.of(outline.table_range(group)))).collect();
     let fetch = |run: Run| async move { Ok::<_, Error>((remote.read(run.range.clone()).await?, run)) };
     let mut fetched = stream::iter(runs).map(fetch).buffer_unordered(cost.connections);
     while let Some((bytes, run)) = fetched.try_next().await? {
-        came.extend(run.parts.into_iter().map(|group| (group, part(outline, group, run.range.start, &bytes))));
+        let part = |group: usize| (group, end.after(&run.range, &bytes, outline.table_range(group)));
+        came.extend(run.parts.iter().copied().map(part));
     }
     read_tables(remote, outline, tables, came).await
-}
-
-/// One group's table out of bytes that begin at `start`.
-fn part(outline: &Outline, group: usize, start: u64, bytes: &Bytes) -> Bytes {
-    let range = outline.table_range(group);
-    bytes.slice((range.start - start) as usize..(range.end - start) as usize)
 }
 
 /// Proves and reads the tables that came, on all cores; one that came damaged is fetched once more.

@@ -103,10 +103,11 @@ pub fn end(artifact: &Artifact, nearest: Option<&[GroupRow]>) -> read::Result<Ra
     Ok(tail.start.saturating_sub(unseen.min(MOST_UNSEEN))..tail.end)
 }
 
-/// The requests for the tables of these groups that did not come with the `end`.
+/// The requests for what did not come with the `end` of the tables of these groups.
 pub fn tables(outline: &Outline, missing: impl IntoIterator<Item = usize>, end: &Range<u64>, cost: &Cost) -> Vec<Run> {
     let ranges = missing.into_iter().map(|group| (group, outline.table_range(group)));
-    runs(ranges.filter(|(_, range)| range.start < end.start), cost)
+    let before_end = ranges.map(|(group, range)| (group, range.start..range.end.min(end.start)));
+    runs(before_end.filter(|(_, range)| !range.is_empty()), cost)
 }
 
 /// The requests that bring `wanted` files, by number, without the frames that `came` already, by number: of all frames,
