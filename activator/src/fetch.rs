@@ -247,7 +247,7 @@ fn reuse(run: &mut Bringing) -> Result<Done, Error> {
     let (reused, ahead) = reuse_and_fetch_ahead(plan, run, &tree);
     let mut reused = reused?;
     run.ahead = Some(ahead);
-    run.ledger.add(reused.hashed.drain(..));
+    run.ledger.add(std::mem::take(&mut reused.hashed));
     let reused = run.reused.insert(reused);
     let said = match plan.method() {
         Method::Clone => "cloned",

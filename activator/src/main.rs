@@ -3,5 +3,6 @@
 mod cli;
 
 fn main() -> std::process::ExitCode {
+    pannier_shared::sys::memory::keep_heap_small();
     cli::main()
 }

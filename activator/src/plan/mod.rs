@@ -60,6 +60,11 @@ impl Wanted {
         self.0[file]
     }
 
+    /// How many they are.
+    pub fn count(&self) -> usize {
+        self.0.iter().filter(|is_wanted| **is_wanted).count()
+    }
+
     /// Adds a file.
     pub fn add(&mut self, file: usize) {
         self.0[file] = true;

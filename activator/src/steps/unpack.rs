@@ -68,7 +68,8 @@ impl<'a> Unpacker<'a> {
     /// Will write the wanted files below `staging`, which has all folders and all other files.
     pub fn new(staging: &'a Dir, contents: &'a Contents, wanted: &'a Wanted) -> Self {
         let now = clock::now().as_second();
-        Self { staging, contents, wanted, open: Mutex::default(), now, hashed: Mutex::default() }
+        let hashed = Mutex::new(Vec::with_capacity(wanted.count()));
+        Self { staging, contents, wanted, open: Mutex::default(), now, hashed }
     }
 
     /// Where it writes.

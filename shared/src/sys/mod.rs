@@ -1,4 +1,4 @@
-//! The only door to the operating system: file system, clock, processes and locks.
+//! The only door to the operating system: file system, clock, processes, locks and memory.
 //!
 //! Everything else in Pannier calls these modules instead of `std::fs`, `std::time` or `std::process` (clippy.toml
 //! holds it to that). So every error names its path and operation, durability is decided in one place, and a fault
@@ -11,4 +11,5 @@ pub mod dir;
 pub mod fs;
 pub mod lock;
 pub mod look;
+pub mod memory;
 pub mod process;
