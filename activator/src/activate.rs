@@ -14,6 +14,7 @@ use pannier_shared::steps::{self, Done, Step, Undo};
 use pannier_shared::sys::{clock, fs, process};
 use tokio::runtime::Runtime;
 
+use crate::age::{Older, OnOlder};
 use crate::journal::{Ongoing, Operation, Outcome};
 use crate::node::{Node, NotHere};
 use crate::record;
@@ -62,6 +63,9 @@ pub enum Error {
         /// Why.
         reason: String,
     },
+    /// It is older than what serves.
+    #[error(transparent)]
+    Older(#[from] Older),
     /// Its tree lacks its last file.
     #[error("`{version}` is not complete on the disk: `{}` is missing", COMPLETE)]
     Incomplete {
@@ -141,6 +145,7 @@ impl Failure {
             Error::Bad { version, .. } => {
                 Some(format!("once it is mended: `pannier-activator activate {app} {version} --even-if-bad`"))
             }
+            Error::Older(error) => Some(error.hint()),
             Error::Incomplete { .. } => {
                 Some(format!("look at it, move it away and fetch it again: `pannier-activator verify {app}`"))
             }
@@ -164,6 +169,8 @@ pub struct Request {
     pub direction: Direction,
     /// What to do when it is known to be bad.
     pub bad: OnBad,
+    /// What to do when it is older than what serves.
+    pub older: OnOlder,
 }
 
 /// What to do when a release is known to be bad.
@@ -229,6 +236,7 @@ fn check(node: &Node, request: &Request) -> Result<Standing, Error> {
         let reason = release.reason.clone().unwrap_or_default();
         return Err(Error::Bad { app, version, since: release.since, reason });
     }
+    request.older.check(&node.state, &app, &version, release.committed)?;
     if !record::is_complete(&node.root.release(&version)) {
         return Err(Error::Incomplete { app, version });
     }
@@ -525,7 +533,8 @@ mod tests {
         let fixture = fixture(&["v1", "v2"]);
         fixture.activate("v1").unwrap();
         let (mut node, runtime) = (fixture.open().unwrap(), runtime());
-        let request = Request { version: v("v2"), direction: Direction::Forward, bad: OnBad::Refuse };
+        let (bad, older) = (OnBad::Refuse, OnOlder::Refuse);
+        let request = Request { version: v("v2"), direction: Direction::Forward, bad, older };
         let mut run = Activation::begin(Operation::Activate, &mut node, &request, &runtime).unwrap();
         for steps in 0..=5 {
             for step in &table()[..steps] {

@@ -22,6 +22,7 @@ use pannier_shared::sys::dir::Dir;
 use pannier_shared::sys::{clock, fs};
 use tokio::runtime::Runtime;
 
+use crate::age::OnOlder;
 use crate::journal::{Ongoing, Operation, Outcome};
 use crate::ledger::{Ledger, Rehash};
 use crate::leftover;
@@ -79,9 +80,20 @@ pub struct Fetched {
 
 /// Brings `what` to the node, unless it is here already.
 pub fn fetch(node: &mut Node, what: &What, origin: Origin, sink: &dyn Sink) -> Result<Fetched, Box<Failure>> {
+    fetch_unless_older(node, what, OnOlder::Allow, origin, sink)
+}
+
+/// Like [`fetch`], for who means to activate it: what that would refuse as `older` than what serves is not brought here.
+pub fn fetch_unless_older(
+    node: &mut Node,
+    what: &What,
+    older: OnOlder,
+    origin: Origin,
+    sink: &dyn Sink,
+) -> Result<Fetched, Box<Failure>> {
     let app = node.app.clone();
     let failed = |source, left| Box::new(Failure { app, what: what.clone(), source, left });
-    let mut finding = Finding { node, what, origin, sink, statement: None, python: None };
+    let mut finding = Finding { node, what, older, origin, sink, statement: None, python: None };
     if let Err(failure) = steps::run(&find(), &mut finding, sink) {
         return Err(failed(failure.error, failure.left));
     }
@@ -351,6 +363,8 @@ fn forget(run: &mut Bringing) -> Result<(), Error> {
 impl Bringing<'_> {
     fn release(&self) -> Release {
         let artifact = &self.statement.artifact;
-        Release::prepared(self.statement.digest(), artifact.unpacked, artifact.entries, clock::now())
+        let committed = self.statement.release.source.as_ref().and_then(|source| source.committed);
+        let release = Release::prepared(self.statement.digest(), artifact.unpacked, artifact.entries, clock::now());
+        release.of_source(committed)
     }
 }

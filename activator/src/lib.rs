@@ -6,6 +6,7 @@
 
 pub mod activate;
 pub mod admit;
+pub mod age;
 pub mod config;
 pub mod fetch;
 pub mod heal;

@@ -5,6 +5,7 @@ use pannier_shared::id::{AppName, Version};
 use tokio::runtime::Runtime;
 
 use crate::activate::{self, Activated, OnBad, Request, activate};
+use crate::age::OnOlder;
 use crate::node::{Node, NotHere};
 use crate::state::{Direction, Standing};
 
@@ -55,7 +56,8 @@ pub fn rollback(
         Some(version) => named(node, version)?,
         None => node.state.previous().cloned().ok_or_else(|| Error::NoneHealthy { app: node.app.clone() })?,
     };
-    let request = Request { version: version.clone(), direction: Direction::Back, bad: OnBad::Refuse };
+    let (bad, older) = (OnBad::Refuse, OnOlder::Allow);
+    let request = Request { version: version.clone(), direction: Direction::Back, bad, older };
     let activated = activate(node, &request, runtime, sink)?;
     Ok(RolledBack { version, activated })
 }

@@ -115,12 +115,22 @@ pub struct Release {
     /// Why it is bad.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// When its source was committed, by its statement; none where that does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub committed: Option<Timestamp>,
 }
 
 impl Release {
     /// A release that was just unpacked.
     pub fn prepared(statement: Digest, unpacked: u64, entries: u64, now: Timestamp) -> Self {
-        Self { standing: Standing::Prepared, statement, unpacked, entries, prepared: now, since: now, reason: None }
+        let (standing, reason, committed) = (Standing::Prepared, None, None);
+        Self { standing, statement, unpacked, entries, prepared: now, since: now, reason, committed }
+    }
+
+    /// Of a source that was committed at this time.
+    pub fn of_source(mut self, committed: Option<Timestamp>) -> Self {
+        self.committed = committed;
+        self
     }
 }
 
@@ -134,6 +144,9 @@ pub struct Live {
     pub since: Timestamp,
     /// False from the switch until the health check has passed.
     pub confirmed: bool,
+    /// How far channels were seen when it was switched to: one that has moved since then is an order (see `age`).
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub seen: BTreeMap<ChannelName, Position>,
 }
 
 /// The newest pointer of a channel this node has seen; it never goes below.
@@ -259,6 +272,12 @@ impl State {
         self.channels.iter().map(|(channel, position)| (channel, *position))
     }
 
+    /// Whether a channel has moved since what serves was switched to, as far as it was seen.
+    pub fn has_moved(&self, channel: &ChannelName) -> bool {
+        let then = self.live.as_ref().and_then(|live| live.seen.get(channel).copied());
+        self.position(channel) > then
+    }
+
     /// Remembers a channel's position. The caller has made sure that it is not below the one remembered.
     pub fn see(&mut self, channel: &ChannelName, position: Position) {
         let highest = self.channels.entry(channel.clone()).or_insert(position);
@@ -281,7 +300,8 @@ impl State {
 
     /// `current` is about to lead to this release, which is yet to be confirmed.
     pub fn switch_to(&mut self, version: &Version, now: Timestamp) {
-        self.live = Some(Live { version: version.clone(), since: now, confirmed: false });
+        let seen = self.channels.clone();
+        self.live = Some(Live { version: version.clone(), since: now, confirmed: false, seen });
     }
 
     /// What serves is taken to be this release, as it was before something that is now taken back; confirmed when it
@@ -289,7 +309,7 @@ impl State {
     pub fn return_to(&mut self, version: Option<&Version>, now: Timestamp) {
         self.live = version.map(|version| {
             let confirmed = self.releases.get(version).is_some_and(|r| r.standing == Standing::Healthy);
-            Live { version: version.clone(), since: now, confirmed }
+            Live { version: version.clone(), since: now, confirmed, seen: BTreeMap::new() }
         });
     }
 

@@ -95,7 +95,7 @@ fn everywhere(world: &World, version: &str) -> (usize, usize) {
         for at in 1.. {
             let lived = !killed(world, &format!("activate polls {version} --even-if-bad"), call, at);
             stayed += usize::from(!lived && settled(world, &format!("{call} {at}")) == version);
-            world.ok("activate polls v1");
+            world.ok("activate polls v1 --downgrade");
             if lived {
                 break;
             }
@@ -195,7 +195,7 @@ fn a_call_that_fails_anywhere_fails_the_run_cleanly_or_not_at_all() {
 
 /// Goes back to v1 and takes another release from the disk, so that it is fetched again.
 fn forget(world: &World, version: &str) {
-    world.ok("activate polls v1");
+    world.ok("activate polls v1 --downgrade");
     assert_eq!(world.laid()[1], Vec::<String>::new());
     let _ = std::fs::remove_dir_all(world.root().join("releases").join(version));
 }

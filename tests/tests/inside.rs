@@ -40,7 +40,8 @@ fn dependency(name: &str, version: &str) -> Dependency {
 }
 
 fn described(version: &str, dependencies: &[(&str, &str)]) -> Description {
-    let source = Source { commit: format!("{:0>40}", version.trim_start_matches('v')), dirty: version == "v2" };
+    let source =
+        Source { commit: format!("{:0>40}", version.trim_start_matches('v')), dirty: version == "v2", committed: None };
     let dependencies = dependencies.iter().map(|(name, version)| dependency(name, version)).collect();
     Description { source: Some(source), libc_floor: Some("2.28".to_owned()), dependencies, ..description(version) }
 }

@@ -70,6 +70,9 @@ pub enum Command {
         /// Try a release again that failed when it was activated before
         #[arg(long)]
         even_if_bad: bool,
+        /// Activate a release though it is older than the one that serves
+        #[arg(long)]
+        downgrade: bool,
     },
     /// Make the last healthy release before this one serve again
     Rollback {

@@ -1,8 +1,9 @@
 //! One function for each command: opens what it needs, calls the library, gives what came of it.
 
 use pannier_activator::activate::{OnBad, Request, activate};
+use pannier_activator::age::{self, OnOlder};
 use pannier_activator::config::{App, Config};
-use pannier_activator::fetch::{Origin, fetch};
+use pannier_activator::fetch::{Origin, fetch, fetch_unless_older};
 use pannier_activator::node::{Node, NotHere, View};
 use pannier_activator::plan::forecast::forecast;
 use pannier_activator::releases;
@@ -51,9 +52,10 @@ impl<'a> Session<'a> {
         match command {
             Command::Fetch { app, what } => self.fetch(app, what),
             Command::Plan { app, what } => self.plan(app, what),
-            Command::Activate { app, what, even_if_bad } => {
+            Command::Activate { app, what, even_if_bad, downgrade } => {
                 let bad = if *even_if_bad { OnBad::TryAgain } else { OnBad::Refuse };
-                self.activate(app, what, bad)
+                let older = if *downgrade { OnOlder::Allow } else { OnOlder::Refuse };
+                self.activate(app, what, bad, older)
             }
             Command::Rollback { app, to } => self.rollback(app, to.as_ref()),
             Command::Status { app } => self.status(app.as_ref()),
@@ -79,18 +81,19 @@ impl<'a> Session<'a> {
         Ok(Output::Plan { app: app.clone(), forecast })
     }
 
-    fn activate(&self, app: &AppName, what: &What, bad: OnBad) -> Result<Output, Error> {
+    fn activate(&self, app: &AppName, what: &What, bad: OnBad, older: OnOlder) -> Result<Output, Error> {
         let config = self.config.app(app)?;
         let mut node = self.open_node(app, config, &format!("activate {what}"))?;
-        let version = self.prepared(&mut node, what)?;
-        let request = Request { version: version.clone(), direction: Direction::Forward, bad };
+        let version = self.prepared(&mut node, what, older)?;
+        let older = age::consent(&node.state, what, older);
+        let request = Request { version: version.clone(), direction: Direction::Forward, bad, older };
         let activated = activate(&mut node, &request, &self.runtime, self.sink)?;
         Ok(Output::Activate(Switched::to(app.clone(), version, activated)))
     }
 
     /// The version of `what`, fetched if it is not here. One that is here needs no store: it can be activated while the
     /// store is away.
-    fn prepared(&self, node: &mut Node, what: &What) -> Result<Version, Error> {
+    fn prepared(&self, node: &mut Node, what: &What, older: OnOlder) -> Result<Version, Error> {
         match what {
             What::Version(version) if node.state.release(version).is_some() => return Ok(version.clone()),
             What::Version(version) if self.location().is_none() => {
@@ -99,7 +102,7 @@ impl<'a> Session<'a> {
             _ => {}
         }
         let opened = self.open_store()?;
-        Ok(fetch(node, what, self.origin(&opened), self.sink)?.version)
+        Ok(fetch_unless_older(node, what, older, self.origin(&opened), self.sink)?.version)
     }
 
     fn rollback(&self, app: &AppName, to: Option<&Version>) -> Result<Output, Error> {

@@ -136,7 +136,8 @@ fn of_fetch(error: &fetch::Error) -> Exit {
         fetch::Error::Resolve(resolve::Error::Published(error)) => Exit::from(error.as_ref()),
         fetch::Error::Resolve(resolve::Error::WentBack { .. }) => Exit::Verification,
         fetch::Error::Resolve(resolve::Error::Fs(_)) => Exit::Machine,
-        fetch::Error::Admit(_) | fetch::Error::AnotherHere { .. } | fetch::Error::InTheWay(_) => Exit::Refused,
+        fetch::Error::Admit(_) | fetch::Error::Older(_) => Exit::Refused,
+        fetch::Error::AnotherHere { .. } | fetch::Error::InTheWay(_) => Exit::Refused,
         fetch::Error::NoRoom { .. } | fetch::Error::Fs(_) | fetch::Error::Transfer(Transfer::Fs(_)) => Exit::Machine,
         fetch::Error::Transfer(Transfer::Store { source, .. }) => match Exit::from(source) {
             // The statement is there and its artifact is not: the store is at fault, not what was asked for.
@@ -163,7 +164,7 @@ fn of_activation(failure: &activate::Failure) -> Exit {
         _ if !failure.left.is_empty() => Exit::Mixed,
         _ if failure.tried => Exit::RolledBack,
         activate::Error::NotHere(_) => Exit::NotFound,
-        activate::Error::Bad { .. } => Exit::Refused,
+        activate::Error::Bad { .. } | activate::Error::Older(_) => Exit::Refused,
         activate::Error::Incomplete { .. } => Exit::Verification,
         activate::Error::Restart { .. } => Exit::Program,
         activate::Error::Health { .. } => Exit::RolledBack,

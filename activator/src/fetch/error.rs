@@ -8,6 +8,7 @@ use pannier_shared::steps;
 use pannier_shared::sys::fs;
 
 use crate::admit;
+use crate::age::Older;
 use crate::resolve::{self, AnotherHere, What};
 use crate::steps::fetch as transfer_step;
 use crate::steps::room::NoRoom;
@@ -21,6 +22,9 @@ pub enum Error {
     /// It cannot run here.
     #[error(transparent)]
     Admit(#[from] admit::Error),
+    /// It is older than what serves, and was to be activated.
+    #[error(transparent)]
+    Older(#[from] Older),
     /// Another release of that version is here.
     #[error(transparent)]
     AnotherHere(#[from] AnotherHere),
@@ -50,6 +54,7 @@ impl Error {
         match self {
             Error::Resolve(error) => error.hint(),
             Error::Admit(error) => error.hint(),
+            Error::Older(error) => Some(error.hint()),
             Error::AnotherHere(_) => Some("what is published never changes: find out who replaced it".to_owned()),
             Error::InTheWay(path) => {
                 let path = path.display();

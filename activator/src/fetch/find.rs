@@ -5,17 +5,18 @@ use std::path::PathBuf;
 use pannier_shared::event::Sink;
 use pannier_shared::published::Published;
 use pannier_shared::signature::Verified;
-use pannier_shared::statement::Statement;
+use pannier_shared::statement::{Description, Statement};
 use pannier_shared::steps::{Done, Step, Undo};
 use pannier_shared::sys::clock;
 
 use super::{Error, Origin};
 use crate::admit::admit;
+use crate::age::{self, OnOlder};
 use crate::node::Node;
 use crate::resolve::{What, resolve};
 
 /// The steps that decide.
-pub(super) fn find<'a>() -> [Step<Finding<'a>, Error>; 2] {
+pub(super) fn find<'a>() -> [Step<Finding<'a>, Error>; 3] {
     let nothing = Undo::Nothing;
     [
         Step {
@@ -23,6 +24,12 @@ pub(super) fn find<'a>() -> [Step<Finding<'a>, Error>; 2] {
             does: "find the release",
             run: find_statement,
             undo: nothing("what was seen stays seen"),
+        },
+        Step {
+            name: "compare",
+            does: "see that it is not older than what serves",
+            run: compare,
+            undo: nothing("it only looks"),
         },
         Step {
             name: "admit",
@@ -37,6 +44,7 @@ pub(super) fn find<'a>() -> [Step<Finding<'a>, Error>; 2] {
 pub(super) struct Finding<'a> {
     pub(super) node: &'a mut Node,
     pub(super) what: &'a What,
+    pub(super) older: OnOlder,
     pub(super) origin: Origin<'a>,
     pub(super) sink: &'a dyn Sink,
     pub(super) statement: Option<Verified<Statement>>,
@@ -51,6 +59,17 @@ fn find_statement(run: &mut Finding) -> Result<Done, Error> {
     let said = format!("`{version}`, signed by {signer}, in {}", store.location());
     run.statement = Some(statement);
     Ok(Done::said(said))
+}
+
+/// Asked before anything is moved, though `activate` asks again: what will not be activated need not be here.
+fn compare(run: &mut Finding) -> Result<Done, Error> {
+    let (state, app) = (&run.node.state, &run.node.app);
+    let Some(Description { version, source, .. }) = run.statement.as_ref().map(|statement| &statement.release) else {
+        return Ok(Done::default());
+    };
+    let committed = source.as_ref().and_then(|source| source.committed);
+    age::consent(state, run.what, run.older).check(state, app, version, committed)?;
+    Ok(Done::default())
 }
 
 fn find_interpreter(run: &mut Finding) -> Result<Done, Error> {

@@ -10,6 +10,7 @@ use pannier_shared::id::{AppName, Version};
 use pannier_shared::sys::clock;
 
 use crate::activate::{Activated, Failure, OnBad, Request, activate};
+use crate::age::OnOlder;
 use crate::config::App;
 use crate::layout::Root;
 use crate::ledger::Rehash;
@@ -87,7 +88,8 @@ impl Fixture {
     }
 
     pub fn activate_with(&self, version: &str, bad: OnBad) -> Result<Activated, Box<Failure>> {
-        let request = Request { version: v(version), direction: Direction::Forward, bad };
+        let (direction, older) = (Direction::Forward, OnOlder::Allow);
+        let request = Request { version: v(version), direction, bad, older };
         activate(&mut self.open().unwrap(), &request, &runtime(), &self.told)
     }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::Document;
@@ -90,6 +91,10 @@ pub struct Source {
     pub commit: String,
     /// True when tracked files differed from that commit.
     pub dirty: bool,
+    /// When that commit was made, by the committer's clock: what tells nodes which of two releases is the older one.
+    /// Absent in what was built before this was noted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub committed: Option<Timestamp>,
 }
 
 /// Which Python runs the release, and where it comes from.

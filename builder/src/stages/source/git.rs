@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use pannier_shared::event::{Event, Sink};
 use pannier_shared::statement;
 use pannier_shared::sys::{fs, process};
@@ -47,6 +48,7 @@ pub fn tracked(
     let source = head.map(|head| statement::Source {
         commit: String::from_utf8_lossy(&head.stdout).trim().to_owned(),
         dirty: !changed.is_empty(),
+        committed: git(&["log", "-1", "--no-show-signature", "--format=%ct", "HEAD"]).ok().and_then(committed),
     });
     if source.as_ref().is_some_and(|source| source.dirty) {
         sink.emit(Event::Warning { text: "tracked files differ from the commit: the release says `dirty`".to_owned() });
@@ -58,6 +60,12 @@ fn command(project: &Path, env: &Ambient) -> Command {
     let mut command = env.local("git");
     command.arg("-C").arg(project).args(["-c", "core.quotePath=false"]);
     command
+}
+
+/// The committer's time that git printed, in seconds since 1970.
+fn committed(printed: process::Printed) -> Option<Timestamp> {
+    let seconds = String::from_utf8(printed.stdout).ok()?;
+    Timestamp::from_second(seconds.trim().parse().ok()?).ok()
 }
 
 /// Tells "no checkout" and "no git" from "git refuses" (a checkout that belongs to somebody else, a broken one).

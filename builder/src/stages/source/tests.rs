@@ -74,6 +74,7 @@ fn git_decides_what_is_packed_and_the_commit_is_kept() {
     assert_eq!(files, ["a/b.py", "manage.py"]);
     let source = staged.source.unwrap();
     assert_eq!((source.commit.len(), source.dirty), (40, false));
+    assert!(source.committed.is_some_and(|at| at <= pannier_shared::sys::clock::now()), "{source:?}");
     let said = format!("{:?}", sink.events());
     assert!(said.contains("neither tracked nor ignored by git and are not packed: notes.txt"), "{said}");
 }
