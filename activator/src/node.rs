@@ -5,9 +5,11 @@
 //! takes no lock and changes nothing, so that `status` answers also while something is under way.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
-use pannier_shared::event::Sink;
+use pannier_shared::event::{Event, Sink};
 use pannier_shared::id::{AppName, Version, near};
+use pannier_shared::report::human;
 use pannier_shared::sys::fs;
 use pannier_shared::sys::lock::{self, Lock};
 
@@ -49,8 +51,8 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         match self {
             Error::Layout { source, .. } => source.hint(),
-            Error::Lock { app, source: lock::Error::Held(_) } => {
-                Some(format!("wait until it is done; see `pannier-activator status {app}`"))
+            Error::Lock { app, source: lock::Error::Held(_) | lock::Error::StillHeld { .. } } => {
+                Some(format!("wait until it is done, or add `--wait`; see `pannier-activator status {app}`"))
             }
             Error::State(error) => error.hint(),
             Error::Lock { .. } | Error::Fs(_) => None,
@@ -76,9 +78,20 @@ pub struct Node {
 impl Node {
     /// Takes the app's lock, for a `reason` that others are told, and heals what was left behind.
     pub fn open(app: &AppName, config: &App, reason: &str, sink: &dyn Sink) -> Result<Self, Error> {
+        Self::open_within(app, config, reason, Duration::ZERO, sink)
+    }
+
+    /// Like [`Self::open`], and waits for the lock for at most `wait`; `sink` is told for whom.
+    pub fn open_within(
+        app: &AppName,
+        config: &App,
+        reason: &str,
+        wait: Duration,
+        sink: &dyn Sink,
+    ) -> Result<Self, Error> {
         let layout = |source| Error::Layout { app: app.clone(), source };
         let root = Root::prepare(&config.root).map_err(layout)?;
-        let lock = lock::acquire(&root.lock(), reason).map_err(|source| Error::Lock { app: app.clone(), source })?;
+        let lock = take_lock(app, &root, reason, wait, sink)?;
         let current = root.where_current_leads().map_err(layout)?;
         let state = State::load(&root.state(), app)?;
         let journal = Journal::at(&root.journal());
@@ -91,6 +104,21 @@ impl Node {
     pub fn save(&self) -> fs::Result<()> {
         self.state.save(&self.root.state())
     }
+}
+
+/// Without anything to wait for, being refused at once is [`lock::Error::Held`].
+fn take_lock(app: &AppName, root: &Root, reason: &str, wait: Duration, sink: &dyn Sink) -> Result<Lock, Error> {
+    let mut waits = |holder: &Option<lock::Holder>| {
+        let (whom, limit) = (lock::describe(holder), human::duration(wait));
+        sink.emit(Event::Note {
+            text: format!("waiting for the lock of `{app}`, for at most {limit}: it is held by {whom}"),
+        });
+    };
+    let taken = match wait {
+        Duration::ZERO => lock::acquire(&root.lock(), reason),
+        wait => lock::acquire_within(&root.lock(), reason, wait, &mut waits),
+    };
+    taken.map_err(|source| Error::Lock { app: app.clone(), source })
 }
 
 /// An app on this node, looked at as it is.

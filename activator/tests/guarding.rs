@@ -1,7 +1,11 @@
-//! What a command keeps apart: older releases from newer ones.
+//! What a command keeps apart: older releases from newer ones, one command from another, and one app from the next.
 #![allow(clippy::disallowed_methods, reason = "tests play the operator and the app")]
 
 mod support;
+
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use pannier_shared::statement::Source;
 use support::{GOOD, World};
@@ -60,4 +64,95 @@ fn a_channel_that_was_moved_back_is_an_order_and_one_that_stayed_is_none() {
     world.promote("production", "old", 2);
     assert!(world.ok("fetch polls @production").starts_with("old is prepared already"));
     assert_eq!(world.ok("activate polls @production"), "old serves (before: new)\n");
+}
+
+/// Tries until it is there: another process makes it.
+fn wait_for<T>(what: &str, look: impl Fn() -> Option<T>) -> T {
+    for _ in 0..2000 {
+        if let Some(found) = look() {
+            return found;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    panic!("{what} did not come");
+}
+
+#[test]
+fn who_waits_is_told_for_whom_and_goes_on_when_the_holder_is_killed() {
+    let hang = r#"test "$PANNIER_VERSION" != v2 || { sleep 600 & echo $! > "$PANNIER_ROOT/shared/asleep"; wait; }"#;
+    let world = node(hang);
+    for version in ["v1", "v2", "v3"] {
+        world.publish_good(version);
+    }
+    world.ok("activate polls v1");
+    let mut holder = world.start("activate polls v2");
+    let asleep = || std::fs::read_to_string(world.root().join("shared/asleep")).ok()?.trim().parse::<u32>().ok();
+    let asleep = wait_for("the restart", asleep);
+
+    let came = world.run("fetch polls v3 --quiet");
+    let since = came.stderr.split("since ").nth(1).and_then(|rest| rest.split_whitespace().next()).unwrap().to_owned();
+    let said = came.stderr.replace(&format!("process {}", holder.id()), "process PID").replace(&since, "TIME");
+    assert_eq!(came.code, Some(6));
+    insta::assert_snapshot!(said, @"
+    error: the lock of `polls` cannot be taken
+      caused by: the lock is held by process PID (activate v2) since TIME
+
+    serving: v2 (live, not confirmed)
+
+    hint: wait until it is done, or add `--wait`; see `pannier-activator status polls`
+    ");
+    let came = world.run("fetch polls v3 --wait=60ms --quiet");
+    assert!(came.code == Some(6) && came.stderr.contains("and was waited for 60 ms"), "{came:?}");
+
+    let mut waiter = world.under("env", &[], "fetch polls v3 --wait").stderr(Stdio::piped()).spawn().unwrap();
+    let mut told = String::new();
+    BufReader::new(waiter.stderr.take().unwrap()).read_line(&mut told).unwrap();
+    let expected = format!("held by process {} (activate v2) since", holder.id());
+    assert!(
+        told.contains("waiting for the lock of `polls`, for at most 10 min 00 s") && told.contains(&expected),
+        "{told}"
+    );
+    holder.kill().unwrap();
+    holder.wait().unwrap();
+    assert!(waiter.wait().unwrap().success());
+    assert_eq!(
+        (world.current().as_deref(), world.laid()[0].clone()),
+        (Some("v1"), vec!["v1".into(), "v2".into(), "v3".into()])
+    );
+    let _ = Command::new("kill").arg(asleep.to_string()).status();
+}
+
+#[test]
+fn apps_on_one_node_neither_wait_for_nor_touch_each_other() {
+    let world = World::new();
+    let apps = ["polls", "blog", "shop"];
+    let mut text = format!("store = \"file://{0}/store\"\ntrust = \"{0}/trust\"\n", world.dir.path().display());
+    for app in apps {
+        let dir = world.dir.path().display();
+        text += &format!(
+            "[apps.{app}]\nroot = \"{dir}/srv/{app}\"\nrestart = [\"sh\", \"{dir}/restart.sh\"]\nrestart_timeout = \"30s\"\n"
+        );
+        for version in ["v1", "v2"] {
+            world.publish_as(version, GOOD, |statement| statement.release.app = app.parse().unwrap());
+        }
+    }
+    std::fs::write(world.path("activator.toml"), text).unwrap();
+    world.restart_by("true");
+    for app in apps {
+        world.ok(&format!("activate {app} v1"));
+    }
+    // Each restart ends only when all three are under way; the blog's then fails.
+    let dir = world.dir.path().display().to_string();
+    world.restart_by(&format!(
+        r#"cd {dir}; touch began-$PANNIER_APP; until [ -e began-polls ] && [ -e began-blog ] && [ -e began-shop ]; do sleep 0.02; done
+        test "$PANNIER_APP-$PANNIER_VERSION" != blog-v2"#
+    ));
+    let started = apps.map(|app| world.start(&format!("activate {app} v2")));
+    let ended = started.map(|mut command| command.wait().unwrap().code());
+    assert_eq!(ended, [Some(0), Some(10), Some(0)]);
+    for (app, version) in [("polls", "v2"), ("blog", "v1"), ("shop", "v2")] {
+        let status = world.ok(&format!("status {app}"));
+        assert!(status.contains(&format!("serving   {version} (healthy)")), "{status}");
+        assert!(world.ok(&format!("verify {app}")).starts_with(&format!("{version} is as it was signed")));
+    }
 }

@@ -1,9 +1,10 @@
 //! What can be typed: clap only, nothing is looked up here.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
-use pannier_activator::config::DEFAULT;
+use pannier_activator::config::{DEFAULT, duration};
 use pannier_activator::resolve::What;
 use pannier_shared::id::{AppName, Version};
 
@@ -33,6 +34,9 @@ pub struct Common {
     /// The file of trusted keys, instead of the configured one
     #[arg(long, global = true, env = "PANNIER_TRUST", value_name = "FILE")]
     pub trust: Option<PathBuf>,
+    /// Wait while another command works on the app, for at most so long (10 minutes when not said), instead of refusing
+    #[arg(long, global = true, value_name = "DURATION", value_parser = duration, num_args = 0..=1, require_equals = true, default_missing_value = "10m")]
+    pub wait: Option<Duration>,
     /// Print one JSON object per line: events, then the result
     #[arg(long, global = true)]
     pub json: bool,

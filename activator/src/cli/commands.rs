@@ -140,7 +140,7 @@ impl<'a> Session<'a> {
     }
 
     fn open_node(&self, app: &AppName, config: &App, reason: &str) -> Result<Node, Error> {
-        Ok(Node::open(app, config, reason, self.sink)?)
+        Ok(Node::open_within(app, config, reason, self.common.wait.unwrap_or_default(), self.sink)?)
     }
 
     fn location(&self) -> Option<&str> {

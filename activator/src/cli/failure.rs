@@ -121,7 +121,7 @@ impl Error {
 
 fn of_node(error: &node::Error) -> Exit {
     match error {
-        node::Error::Lock { source: lock::Error::Held(_), .. } => Exit::Locked,
+        node::Error::Lock { source: lock::Error::Held(_) | lock::Error::StillHeld { .. }, .. } => Exit::Locked,
         node::Error::Lock { source: lock::Error::Fs(_), .. } => Exit::Machine,
         node::Error::Layout { .. } | node::Error::Fs(_) => Exit::Machine,
         node::Error::State(state::Error::OtherApp { .. }) => Exit::Usage,

@@ -190,6 +190,12 @@ impl Config {
     }
 }
 
+/// Reads "500ms", "30s", "5m", "1h"; not 0, and at most a day.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    let why = || format!("`{text}` is not a duration: write a number above 0 and `ms`, `s`, `m` or `h`, such as `30s`");
+    section::duration(text).ok_or_else(why)
+}
+
 fn network(section: Section) -> Result<Patience, Error> {
     let usual = Patience::default();
     let patience = Patience {

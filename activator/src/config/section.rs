@@ -90,9 +90,7 @@ impl<'a> Section<'a> {
     /// A duration such as "30s".
     pub fn duration(&self, key: &'static str) -> Result<Option<Duration>, Error> {
         let Some(text) = self.text(key)? else { return Ok(None) };
-        let why =
-            || format!("`{text}` is not a duration: write a number above 0 and `ms`, `s`, `m` or `h`, such as `30s`");
-        duration(text).map(Some).ok_or_else(|| self.wrong(key, why()))
+        super::duration(text).map(Some).map_err(|why| self.wrong(key, why))
     }
 
     /// A list of texts that is not empty.
@@ -138,7 +136,7 @@ impl<'a> Section<'a> {
 }
 
 /// Parses "500ms", "30s", "5m", "1h"; not 0, and at most a day, which no step of ours may take.
-fn duration(text: &str) -> Option<Duration> {
+pub(super) fn duration(text: &str) -> Option<Duration> {
     let digits = text.find(|c: char| !c.is_ascii_digit())?;
     let (number, unit) = text.split_at(digits);
     let number: u64 = number.parse().ok().filter(|number| *number > 0)?;
