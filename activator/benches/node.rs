@@ -73,7 +73,7 @@ impl World {
     fn node(&self) -> Node {
         let root = self.folder.path().join("polls");
         let rehash = Rehash::default();
-        let config = App { root, channel: None, restart: None, python: None, rehash, health: None };
+        let config = App { root, channel: None, restart: None, user: None, python: None, rehash, health: None };
         Node::open(&"polls".parse().unwrap(), &config, "bench", &Silent).unwrap()
     }
 }

@@ -149,8 +149,8 @@ impl Failure {
             Error::Incomplete { .. } => {
                 Some(format!("look at it, move it away and fetch it again: `pannier-activator verify {app}`"))
             }
-            Error::Restart { .. } if !self.tried => {
-                Some("see to `restart` and `env_file` in the app's configuration".to_owned())
+            Error::Restart { source, .. } if !self.tried => {
+                source.hint().or_else(|| Some("see to `restart` and `env_file` in the app's configuration".to_owned()))
             }
             Error::Restart { .. } | Error::Health { .. } => {
                 Some(format!("once it is mended: `pannier-activator activate {app} {} --even-if-bad`", self.version))
@@ -399,7 +399,8 @@ mod tests {
         let mut fixture = Fixture::with(versions);
         let script = "echo $PANNIER_VERSION >> $PANNIER_ROOT/started; test ! -e broken || { echo broken >&2; exit 1; }";
         let command = ["sh", "-c", script].map(str::to_owned).to_vec();
-        fixture.config.restart = Some(Restart { command, timeout: Duration::from_secs(20), env_file: None });
+        fixture.config.restart =
+            Some(Restart { command, timeout: Duration::from_secs(20), env_file: None, user: None });
         fixture
     }
 

@@ -263,7 +263,8 @@ mod tests {
             let mut fixture = serving();
             interrupt(&fixture, until);
             let command = ["sh", "-c", "echo $PANNIER_VERSION > ../../started"].map(str::to_owned).to_vec();
-            fixture.config.restart = Some(Restart { command, timeout: Duration::from_secs(20), env_file: None });
+            fixture.config.restart =
+                Some(Restart { command, timeout: Duration::from_secs(20), env_file: None, user: None });
             drop(fixture.open().unwrap());
             let said = std::fs::read_to_string(fixture.config.root.join("started")).ok();
             assert_eq!(said.as_deref(), started.then_some("v1\n"));

@@ -20,6 +20,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use pannier_shared::id::Version;
+use pannier_shared::sys::account::{self, Account};
 use pannier_shared::sys::look::Look;
 use pannier_shared::sys::{fs, process};
 
@@ -110,13 +111,7 @@ pub struct User(pub u32);
 
 impl User {
     fn name(self) -> String {
-        let passwd = fs::read_text(Path::new("/etc/passwd"), 4 << 20).unwrap_or_default();
-        let named = passwd.lines().find_map(|line| {
-            let mut fields = line.split(':');
-            let name = fields.next()?;
-            (fields.nth(1)?.parse() == Ok(self.0)).then(|| name.to_owned())
-        });
-        named.unwrap_or_else(|| self.0.to_string())
+        account::name_of(self.0).unwrap_or_else(|| self.0.to_string())
     }
 }
 
@@ -162,22 +157,39 @@ impl Root {
 
     /// Opens a root to change things in it, and makes what is missing.
     pub fn prepare(path: &Path) -> Result<Self, Error> {
+        Self::prepare_for(path, None)
+    }
+
+    /// Like [`Self::prepare`]; where `shared/` has to be made, it belongs to the app's user, who writes there.
+    pub fn prepare_for(path: &Path, user: Option<&Account>) -> Result<Self, Error> {
         if !fs::exists(path) {
             fs::create_dir_all(path)?;
             fs::set_mode(path, 0o755)?;
         }
         let root = Self::look(path)?;
-        let device = root.check(&root.path)?;
+        root.check(&root.path)?;
+        if let Some(Account { uid, gid, .. }) = user.filter(|_| !fs::exists(&root.shared())) {
+            make_folder(&root.shared())?;
+            fs::give(&root.shared(), *uid, *gid)?;
+        }
         for folder in [root.releases(), root.shared(), root.own(), root.staging(), root.tocs()] {
             make_folder(&folder)?;
         }
-        // `shared/` may belong to the app's user and lie on another disk: nothing is renamed into it.
-        for folder in [root.releases(), root.own(), root.staging(), root.tocs()] {
-            if root.check(&folder)? != device {
-                return Err(Error::OtherDisk { path: folder, root: root.path });
+        root.examine()?;
+        Ok(root)
+    }
+
+    /// Whether what is there of the root is fit to be worked in; changes nothing. `shared/` may belong to the app's user and
+    /// lie on another disk: nothing is renamed into it.
+    pub fn examine(&self) -> Result<(), Error> {
+        let device = self.check(&self.path)?;
+        let folders = [self.releases(), self.own(), self.staging(), self.tocs()];
+        for folder in folders.into_iter().filter(|folder| fs::exists(folder)) {
+            if self.check(&folder)? != device {
+                return Err(Error::OtherDisk { path: folder, root: self.path.clone() });
             }
         }
-        Ok(root)
+        Ok(())
     }
 
     /// Whether a folder is a folder and ours; gives its device.

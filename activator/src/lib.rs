@@ -10,6 +10,7 @@ pub mod age;
 pub mod config;
 pub mod fetch;
 pub mod heal;
+pub mod identity;
 pub mod interpreter;
 pub mod journal;
 pub mod layout;

@@ -15,6 +15,7 @@ use pannier_shared::sys::lock::{self, Lock};
 
 use crate::config::App;
 use crate::heal;
+use crate::identity;
 use crate::journal::{Journal, Unended};
 use crate::layout::{self, Current, Root};
 use crate::state::{self, State};
@@ -38,6 +39,14 @@ pub enum Error {
         /// Who has it, or what is wrong with it.
         source: lock::Error,
     },
+    /// Its `user` cannot be used.
+    #[error("the user of `{app}` cannot be used")]
+    User {
+        /// The app.
+        app: AppName,
+        /// Why.
+        source: identity::Error,
+    },
     /// Its state file is not fit.
     #[error(transparent)]
     State(#[from] state::Error),
@@ -54,6 +63,7 @@ impl Error {
             Error::Lock { app, source: lock::Error::Held(_) | lock::Error::StillHeld { .. } } => {
                 Some(format!("wait until it is done, or add `--wait`; see `pannier-activator status {app}`"))
             }
+            Error::User { source, .. } => source.hint(),
             Error::State(error) => error.hint(),
             Error::Lock { .. } | Error::Fs(_) => None,
         }
@@ -90,7 +100,13 @@ impl Node {
         sink: &dyn Sink,
     ) -> Result<Self, Error> {
         let layout = |source| Error::Layout { app: app.clone(), source };
-        let root = Root::prepare(&config.root).map_err(layout)?;
+        let user = |source| Error::User { app: app.clone(), source };
+        let owner = match identity::of(config.user.as_deref()) {
+            // Who cannot become it cannot give anything to it either; the restart will say so.
+            Err(identity::Error::NotRoot { .. }) => None,
+            other => other.map_err(user)?,
+        };
+        let root = Root::prepare_for(&config.root, owner.as_ref()).map_err(layout)?;
         let lock = take_lock(app, &root, reason, wait, sink)?;
         let current = root.where_current_leads().map_err(layout)?;
         let state = State::load(&root.state(), app)?;

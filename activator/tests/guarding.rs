@@ -1,9 +1,12 @@
-//! What a command keeps apart: older releases from newer ones, one command from another, and one app from the next.
+//! What a command keeps apart: older releases from newer ones, one command from another, one app from the next, and the
+//! app's user from the releases.
 #![allow(clippy::disallowed_methods, reason = "tests play the operator and the app")]
 
 mod support;
 
 use std::io::{BufRead, BufReader};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -155,4 +158,44 @@ fn apps_on_one_node_neither_wait_for_nor_touch_each_other() {
         assert!(status.contains(&format!("serving   {version} (healthy)")), "{status}");
         assert!(world.ok(&format!("verify {app}")).starts_with(&format!("{version} is as it was signed")));
     }
+}
+
+#[test]
+fn the_apps_user_runs_its_commands_and_cannot_write_to_its_releases() {
+    let me = std::fs::metadata("/proc/self").unwrap().uid();
+    if me != 0 {
+        return; // Only root can become another user.
+    }
+    let script = r#"cd "$PANNIER_RELEASE"; id -u > "$PANNIER_ROOT/shared/who"
+        for path in app/health.txt app/new new ../new ../../.pannier/state.json ../../.pannier/new ../../current; do
+            test ! -w "$path" || echo "may write to $path"
+            (echo x >> "$path") 2>/dev/null && echo "wrote to $path"
+        done; rm -rf "$PANNIER_RELEASE" 2>/dev/null; true"#;
+    let world = World::new();
+    world.restart_by(script);
+    world.configure("user = \"nobody\"");
+    world.configure_without_health();
+    for folder in [world.dir.path().to_owned(), world.path("restart.sh")] {
+        std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    world.publish_good("v1");
+    world.ok("activate polls v1");
+    let root = world.root();
+    assert_eq!(std::fs::read_to_string(root.join("shared/who")).unwrap(), "65534\n");
+    assert_eq!(std::fs::read_to_string(root.join(".pannier/restart.log")).unwrap(), "");
+    assert!(world.ok("verify polls").starts_with("v1 is as it was signed"));
+    let owner = |path: &Path| std::fs::symlink_metadata(path).unwrap().uid();
+    assert_eq!((owner(&root.join("releases/v1/app/health.txt")), owner(&root.join("shared"))), (0, 65534));
+
+    world.configure("user = \"no-such-user\"");
+    let came = world.run("activate polls v1 --quiet");
+    assert_eq!(came.code, Some(2));
+    insta::assert_snapshot!(came.stderr, @"
+    error: the user of `polls` cannot be used
+      caused by: the machine has no user `no-such-user`
+
+    serving: v1 (healthy)
+
+    hint: make it (`useradd --system --shell /usr/sbin/nologin no-such-user`), or name another `user` in the app's configuration; only /etc/passwd is looked into
+    ");
 }

@@ -123,6 +123,7 @@ fn of_node(error: &node::Error) -> Exit {
     match error {
         node::Error::Lock { source: lock::Error::Held(_) | lock::Error::StillHeld { .. }, .. } => Exit::Locked,
         node::Error::Lock { source: lock::Error::Fs(_), .. } => Exit::Machine,
+        node::Error::User { .. } => Exit::Usage,
         node::Error::Layout { .. } | node::Error::Fs(_) => Exit::Machine,
         node::Error::State(state::Error::OtherApp { .. }) => Exit::Usage,
         node::Error::State(state::Error::Newer { .. }) => Exit::Refused,

@@ -19,6 +19,7 @@
 //! python = "/usr/bin/python3.11"          # for releases without an interpreter of their own; found when not given
 //! rehash = "weekly"                       # or "always": see `ledger`
 //! env_file = "/etc/polls.env"             # NAME=VALUE lines for the restart command
+//! user = "polls"                          # whom the app's commands run as; else who runs the activator
 //!
 //! [apps.polls.health]
 //! url = "http://127.0.0.1:8000/healthz"
@@ -143,6 +144,8 @@ pub struct App {
     pub channel: Option<ChannelName>,
     /// How it is started; nothing is, when not given.
     pub restart: Option<Restart>,
+    /// Whom its commands run as; who runs the activator, when not given.
+    pub user: Option<String>,
     /// The interpreter for releases without one; looked for when not given.
     pub python: Option<PathBuf>,
     /// When files that look unchanged are hashed again before they are reused.
@@ -215,6 +218,7 @@ fn app_of(name: &AppName, section: Section) -> Result<App, Error> {
         root: section.path("root")?.unwrap_or_else(|| Path::new("/srv").join(name.as_str())),
         channel: section.parsed("channel")?,
         restart: restart(&section)?,
+        user: user(&section)?,
         python: section.path("python")?,
         rehash: section.parsed("rehash")?.unwrap_or_default(),
         health: section.section("health")?.map(health).transpose()?,
@@ -226,7 +230,17 @@ fn app_of(name: &AppName, section: Section) -> Result<App, Error> {
 fn restart(section: &Section) -> Result<Option<Restart>, Error> {
     let timeout = section.duration("restart_timeout")?.unwrap_or(Duration::from_secs(60));
     let env_file = section.path("env_file")?;
-    Ok(section.words("restart")?.map(|command| Restart { command, timeout, env_file }))
+    let user = user(section)?;
+    Ok(section.words("restart")?.map(|command| Restart { command, timeout, env_file, user }))
+}
+
+fn user(section: &Section) -> Result<Option<String>, Error> {
+    let is_name =
+        |name: &str| !name.is_empty() && !name.contains(|c: char| c.is_whitespace() || c.is_control() || c == ':');
+    match section.text("user")? {
+        Some(name) if !is_name(name) => Err(section.wrong("user", "it must be the name of a user")),
+        name => Ok(name.map(str::to_owned)),
+    }
 }
 
 fn health(section: Section) -> Result<Health, Error> {
@@ -308,6 +322,7 @@ mod tests {
             restart_timeout = "5m"
             python = "/opt/python3.12/bin/python3.12"
             env_file = "/etc/polls.env"
+            user = "polls"
             [apps.polls.health]
             url = "http://127.0.0.1:8000/healthz"
             status = 204
@@ -324,6 +339,7 @@ mod tests {
         let app = config.app(&"polls".parse().unwrap()).unwrap();
         let (restart, health) = (app.restart.as_ref().unwrap(), app.health.as_ref().unwrap());
         assert_eq!((restart.command.len(), restart.timeout.as_secs()), (3, 300));
+        assert_eq!((app.user.as_deref(), restart.user.as_deref()), (Some("polls"), Some("polls")));
         let Patience { connect, first_byte, stall, slow, total, .. } = config.network;
         assert_eq!([connect, first_byte, stall, slow, total].map(|limit| limit.as_secs()), [1, 2, 3, 4, 5]);
         assert_eq!((health.headers.len(), health.headers[HOST].to_str().unwrap()), (2, "polls.example.org"));
@@ -347,6 +363,7 @@ mod tests {
         insta::assert_snapshot!(refused("store = 1"), @"/etc/pannier/activator.toml: `store`: expected a text, found a number");
         insta::assert_snapshot!(refused("[apps.polls]\nrestart = \"systemctl restart polls\""), @r#"/etc/pannier/activator.toml: `apps.polls.restart`: expected a list of texts such as ["systemctl", "restart", "polls"], found a text"#);
         insta::assert_snapshot!(refused("[network]\nstall = 10"), @"/etc/pannier/activator.toml: `network.stall`: expected a text, found a number");
+        insta::assert_snapshot!(refused("[apps.polls]\nuser = \"\""), @"/etc/pannier/activator.toml: `apps.polls.user`: it must be the name of a user");
         insta::assert_snapshot!(refused("[apps.polls]\nroot = \"srv\""), @"/etc/pannier/activator.toml: `apps.polls.root`: it must be an absolute path");
         insta::assert_snapshot!(refused("[apps.polls]\nrestart_timeout = \"30\""), @"/etc/pannier/activator.toml: `apps.polls.restart_timeout`: `30` is not a duration: write a number above 0 and `ms`, `s`, `m` or `h`, such as `30s`");
         insta::assert_snapshot!(refused("[apps.polls.health]\nstatus = 200"), @"/etc/pannier/activator.toml: `apps.polls.health.url`: it is missing");

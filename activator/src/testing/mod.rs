@@ -38,7 +38,15 @@ impl Fixture {
     pub fn with(versions: &[&str]) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let root = dir.path().join("polls");
-        let config = App { root, channel: None, restart: None, python: None, rehash: Rehash::default(), health: None };
+        let config = App {
+            root,
+            channel: None,
+            restart: None,
+            user: None,
+            python: None,
+            rehash: Rehash::default(),
+            health: None,
+        };
         let fixture = Self { _dir: dir, config, told: Recorder::default() };
         for version in versions {
             fixture.lay(version);

@@ -235,6 +235,11 @@ pub fn set_mode(path: &Path, mode: u32) -> Result<()> {
     std::fs::set_permissions(path, permissions).map_err(failed("set the mode of", path))
 }
 
+/// Gives a file or folder, not what it may lead to, to a user and a group.
+pub fn give(path: &Path, uid: u32, gid: u32) -> Result<()> {
+    std::os::unix::fs::lchown(path, Some(uid), Some(gid)).map_err(failed("give away", path))
+}
+
 /// Says that a file was written just now, which its content was not.
 pub fn touch(path: &Path) -> Result<()> {
     let now = std::time::SystemTime::now();

@@ -5,6 +5,7 @@
 //! can be put under any call.
 #![allow(clippy::disallowed_methods, reason = "this is the door the other rooms must use")]
 
+pub mod account;
 pub mod clock;
 pub mod cores;
 pub mod dir;

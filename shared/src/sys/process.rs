@@ -5,10 +5,12 @@ use std::fs::OpenOptions;
 use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
+use std::panic::resume_unwind;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
+use super::account::Account;
 use super::clock;
 
 /// A program that could not be started, failed, or took too long.
@@ -100,15 +102,35 @@ pub fn run(command: &mut Command, limit: Duration) -> Result<Printed, Error> {
 /// process group of its own, and all of the group is ended when the limit is over. A log that cannot be made (the disk
 /// is full) is no reason not to run the command: then what it prints is lost.
 pub fn run_logged(command: &mut Command, limit: Duration, log: &Path) -> Result<(), Error> {
+    run_logged_as(None, command, limit, log)
+}
+
+/// Like [`run_logged`], as another user where one is given: with its groups, its rights and no way to more. The log stays
+/// that of who runs this.
+pub fn run_logged_as(
+    account: Option<&Account>,
+    command: &mut Command,
+    limit: Duration,
+    log: &Path,
+) -> Result<(), Error> {
     let program = name_of(command);
     let not_started = |source| Error::NotStarted { program: program.clone(), source };
     let (out, err) = log_streams(log).unwrap_or_else(|_| (Stdio::null(), Stdio::null()));
-    let mut child = command.stdout(out).stderr(err).process_group(0).spawn().map_err(not_started)?;
+    let mut child = spawn(account, command.stdout(out).stderr(err).process_group(0)).map_err(not_started)?;
     match wait_group(&mut child, limit) {
         Some(status) if status.success() => Ok(()),
         Some(status) => Err(Error::Failed { program, status, output: tail(log) }),
         None => Err(Error::TooSlow { program, limit, output: tail(log) }),
     }
+}
+
+/// A thread that became another user cannot be used for anything else, so it is one of its own.
+fn spawn(account: Option<&Account>, command: &mut Command) -> io::Result<Child> {
+    let Some(account) = account else { return command.spawn() };
+    std::thread::scope(|scope| {
+        let child = scope.spawn(|| account.take_on().and_then(|()| command.spawn()));
+        child.join().unwrap_or_else(|why| resume_unwind(why))
+    })
 }
 
 fn log_streams(log: &Path) -> io::Result<(Stdio, Stdio)> {
