@@ -199,3 +199,28 @@ fn the_apps_user_runs_its_commands_and_cannot_write_to_its_releases() {
     hint: make it (`useradd --system --shell /usr/sbin/nologin no-such-user`), or name another `user` in the app's configuration; only /etc/passwd is looked into
     ");
 }
+
+/// Each thread that decodes confines itself before it makes its first file, and no other thread is confined.
+#[test]
+fn decoders_are_confined_before_they_write() {
+    let world = node("true");
+    world.publish_good("v1");
+    let log = world.path("strace.log");
+    let trace = "trace=landlock_restrict_self,openat2";
+    let traced = ["-f", "-qq", "-o", log.to_str().unwrap(), "-e", trace];
+    assert!(world.under("strace", &traced, "fetch polls v1 --quiet").status().unwrap().success());
+    let log = std::fs::read_to_string(log).unwrap();
+    if log.contains("ENOSYS") || log.contains("EOPNOTSUPP") {
+        return; // This kernel has no Landlock.
+    }
+    let thread = |line: &str| line.split_whitespace().next().unwrap().to_owned();
+    let main = thread(log.lines().next().unwrap());
+    let confined = |line: &str| line.contains("landlock_restrict_self");
+    assert!(!log.lines().any(|line| confined(line) && thread(line) == main), "{log}");
+    let made: Vec<&str> = log.lines().filter(|line| line.contains("O_CREAT") && thread(line) != main).collect();
+    assert!(made.len() >= 3, "{log}");
+    for line in made {
+        let mut before = log.lines().take_while(|other| *other != line);
+        assert!(before.any(|other| confined(other) && thread(other) == thread(line)), "{line}\n{log}");
+    }
+}

@@ -28,7 +28,7 @@ use pannier_shared::signature::Verified;
 use pannier_shared::statement::Statement;
 use pannier_shared::store::{self, Store};
 use pannier_shared::sys::dir::Dir;
-use pannier_shared::sys::{cores, fs};
+use pannier_shared::sys::{confine, cores, fs};
 use tokio::runtime::Runtime;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -198,7 +198,9 @@ struct Decoders<'a> {
 }
 
 impl Decoders<'_> {
+    /// Whatever a hostile frame may make of a decoder, the thread it runs on can write nowhere but into the stage.
     fn work(&self, incoming: &Receiver<Work<'_>>, flush: &Sender<()>) {
+        confine::to(self.unpacker.staging());
         let mut writer = self.unpacker.writer();
         for work in incoming {
             if self.failed.load(Ordering::Relaxed) {

@@ -55,6 +55,12 @@ impl Dir {
     }
 }
 
+impl AsFd for Dir {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.handle.as_fd()
+    }
+}
+
 /// Makes and opens files below a [`Dir`], each thread with its own. It keeps the last folders open, because paths that
 /// follow each other mostly share them: resolving whole paths was a third of the time of linking 25,000 files.
 #[derive(Debug)]

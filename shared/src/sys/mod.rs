@@ -7,6 +7,7 @@
 
 pub mod account;
 pub mod clock;
+pub mod confine;
 pub mod cores;
 pub mod dir;
 pub mod fs;
