@@ -8,6 +8,7 @@ pub mod activate;
 pub mod admit;
 pub mod age;
 pub mod config;
+pub mod doctor;
 pub mod fetch;
 pub mod heal;
 pub mod identity;

@@ -99,6 +99,11 @@ pub enum Command {
         #[arg(long)]
         published: bool,
     },
+    /// Examine this node: whether all is there that a fetch and an activation need, and what to type where it is not
+    Doctor {
+        /// The app; all apps when not given
+        app: Option<AppName>,
+    },
     /// Compare a release on the disk with what was signed
     Verify {
         /// The app
@@ -118,7 +123,7 @@ impl Command {
             | Command::Rollback { app, .. }
             | Command::Releases { app, .. }
             | Command::Verify { app, .. } => Some(app),
-            Command::Status { app } => app.as_ref(),
+            Command::Status { app } | Command::Doctor { app } => app.as_ref(),
         }
     }
 }

@@ -1,8 +1,11 @@
 //! One function for each command: opens what it needs, calls the library, gives what came of it.
 
+use std::path::Path;
+
 use pannier_activator::activate::{OnBad, Request, activate};
 use pannier_activator::age::{self, OnOlder};
 use pannier_activator::config::{App, Config};
+use pannier_activator::doctor::{self, Examined, Trouble};
 use pannier_activator::fetch::{Origin, fetch, fetch_unless_older};
 use pannier_activator::node::{Node, NotHere, View};
 use pannier_activator::plan::forecast::forecast;
@@ -17,6 +20,7 @@ use pannier_shared::id::{AppName, Version};
 use pannier_shared::published::Published;
 use pannier_shared::signature::Trust;
 use pannier_shared::store::location::Location;
+use pannier_shared::store::wire::Patience;
 use pannier_shared::store::{self, Store};
 use pannier_shared::sys::clock;
 use tokio::runtime::{Builder, Runtime};
@@ -39,16 +43,27 @@ struct Opened {
     trust: Trust,
 }
 
+/// Does what was typed. A doctor is also there for a configuration that cannot be used.
+pub fn perform(common: &Common, command: &Command, sink: &dyn Sink) -> Result<Output, Error> {
+    match Session::begin(common, sink) {
+        Err(Error::Config(error)) if matches!(command, Command::Doctor { .. }) => {
+            let trouble = Trouble::of(&error, error.hint());
+            Ok(Output::doctor(vec![doctor::without_configuration(trouble)]))
+        }
+        session => session?.run(command),
+    }
+}
+
 impl<'a> Session<'a> {
     /// Reads the configuration and makes the runtime: one thread, since what takes time has threads of its own.
-    pub fn begin(common: &'a Common, sink: &'a dyn Sink) -> Result<Self, Error> {
+    fn begin(common: &'a Common, sink: &'a dyn Sink) -> Result<Self, Error> {
         let config = Config::load(&common.config)?;
         let runtime = Builder::new_current_thread().enable_all().build().map_err(Error::Runtime)?;
         Ok(Self { config, common, runtime, sink })
     }
 
     /// Does what was typed.
-    pub fn run(&self, command: &Command) -> Result<Output, Error> {
+    fn run(&self, command: &Command) -> Result<Output, Error> {
         match command {
             Command::Fetch { app, what } => self.fetch(app, what),
             Command::Plan { app, what } => self.plan(app, what),
@@ -61,6 +76,7 @@ impl<'a> Session<'a> {
             Command::Status { app } => self.status(app.as_ref()),
             Command::Releases { app, published: false } => self.releases(app),
             Command::Releases { app, published: true } => self.published(app),
+            Command::Doctor { app } => self.doctor(app.as_ref()),
             Command::Verify { app, version } => self.verify(app, version.as_ref()),
         }
     }
@@ -120,6 +136,21 @@ impl<'a> Session<'a> {
         Ok(Output::Status { apps: apps.into_iter().map(look).collect::<Result<_, Error>>()? })
     }
 
+    fn doctor(&self, app: Option<&AppName>) -> Result<Output, Error> {
+        app.map(|app| self.config.app(app)).transpose()?;
+        let store = match self.location() {
+            // Who waits for an answer wants to hear that there is none, not how often it was asked for.
+            Some(_) => self
+                .store(Patience { attempts: 2, ..self.config.network.clone() })
+                .map(Some)
+                .map_err(|error| Trouble::of(&error, error.hint())),
+            None => Ok(None),
+        };
+        let (config, runtime, now) = (&self.config, &self.runtime, clock::now());
+        let examined = Examined { config, trust: Trust::load(self.trust_file()), store, runtime, now };
+        Ok(Output::doctor(doctor::examine(&examined, app)))
+    }
+
     fn releases(&self, app: &AppName) -> Result<Output, Error> {
         let view = View::open(app, self.config.app(app)?)?;
         Ok(Output::Releases { app: app.clone(), releases: releases::here(&view) })
@@ -148,15 +179,21 @@ impl<'a> Session<'a> {
     }
 
     fn open_store(&self) -> Result<Opened, Error> {
+        Ok(Opened { store: self.store(self.config.network.clone())?, trust: self.trust()? })
+    }
+
+    fn store(&self, patience: Patience) -> Result<Box<dyn Store>, Error> {
         let location: Location = self.location().ok_or(Error::NoStore)?.parse()?;
         let environment = |name: &str| std::env::var(name).ok();
-        let patience = self.config.network.clone();
-        let store = self.runtime.block_on(store::open_with(&location, &environment, patience))?;
-        Ok(Opened { store, trust: self.trust()? })
+        Ok(self.runtime.block_on(store::open_with(&location, &environment, patience))?)
     }
 
     fn trust(&self) -> Result<Trust, Error> {
-        Ok(Trust::load(self.common.trust.as_deref().unwrap_or(&self.config.trust))?)
+        Ok(Trust::load(self.trust_file())?)
+    }
+
+    fn trust_file(&self) -> &Path {
+        self.common.trust.as_deref().unwrap_or(&self.config.trust)
     }
 
     fn origin<'b>(&'b self, opened: &'b Opened) -> Origin<'b> {

@@ -74,7 +74,8 @@ impl Error {
         }
     }
 
-    fn hint(&self) -> Option<String> {
+    /// What a person can type about it.
+    pub(super) fn hint(&self) -> Option<String> {
         match self {
             Error::Config(error) => error.hint(),
             Error::Location(_) | Error::Runtime(_) => None,

@@ -15,7 +15,7 @@ mod failure;
 mod output;
 
 use args::{Common, Typed};
-use commands::Session;
+use commands::perform;
 use failure::Error;
 
 /// What the first JSON line names.
@@ -29,7 +29,7 @@ pub fn main() -> ExitCode {
     };
     let talk = talk(&typed.common);
     let sink = talk.sink(PROGRAM);
-    let done = Session::begin(&typed.common, sink.as_ref()).and_then(|session| session.run(&typed.command));
+    let done = perform(&typed.common, &typed.command, sink.as_ref());
     // The bars must be gone before anything else is written.
     drop(sink);
     talk.end(done.map_or_else(

@@ -3,6 +3,7 @@
 use std::fmt::{self, Display};
 
 use pannier_activator::activate::Activated;
+use pannier_activator::doctor::{Finding, Verdict};
 use pannier_activator::fetch::Fetched;
 use pannier_activator::plan::forecast::Forecast;
 use pannier_activator::releases::{Here, Published};
@@ -68,6 +69,15 @@ pub enum Output {
         /// In the store.
         releases: Vec<Published>,
     },
+    /// Of `doctor`.
+    Doctor {
+        /// What was found, in the order in which it was looked at.
+        findings: Vec<Finding>,
+        /// How many are warnings.
+        warnings: usize,
+        /// How many are wrong.
+        wrong: usize,
+    },
     /// Of `verify`.
     Verify {
         /// The app.
@@ -108,9 +118,17 @@ impl Output {
         Output::Fetch { app, version: fetched.version, changed, bytes, requests, reused_files, reused_bytes, files }
     }
 
+    /// Of an examination.
+    pub fn doctor(findings: Vec<Finding>) -> Self {
+        let count = |verdict| findings.iter().filter(|finding| finding.verdict == verdict).count();
+        let (warnings, wrong) = (count(Verdict::Warning), count(Verdict::Wrong));
+        Output::Doctor { findings, warnings, wrong }
+    }
+
     /// What the program ends with: a release that is not as it was signed is a result, and not a success.
     pub fn exit(&self) -> Exit {
         match self {
+            Output::Doctor { wrong: 1.., .. } => Exit::Refused,
             Output::Verify { report, .. } if !report.damaged.is_empty() => Exit::Verification,
             _ => Exit::Done,
         }
@@ -142,6 +160,7 @@ impl Display for Output {
             Output::Status { apps } => apps.iter().try_for_each(|status| status.fmt(f)),
             Output::Releases { releases, .. } => lines(f, releases),
             Output::Published { releases, .. } => lines(f, releases),
+            Output::Doctor { findings, warnings, wrong } => examined(f, findings, *warnings, *wrong),
             Output::Verify { report, .. } => verified(f, report),
         }
     }
@@ -159,6 +178,17 @@ impl Display for Switched {
 
 fn lines(f: &mut fmt::Formatter<'_>, rows: &[impl Display]) -> fmt::Result {
     rows.iter().try_for_each(|row| writeln!(f, "{row}"))
+}
+
+fn examined(f: &mut fmt::Formatter<'_>, findings: &[Finding], warnings: usize, wrong: usize) -> fmt::Result {
+    lines(f, findings)?;
+    let plural = |count, one: &str| if count == 1 { format!("1 {one}") } else { format!("{count} {one}s") };
+    let (things, warnings) = (plural(wrong, "thing"), plural(warnings, "warning"));
+    match wrong {
+        0 => writeln!(f, "nothing is wrong ({warnings})"),
+        1 => writeln!(f, "{things} is wrong ({warnings})"),
+        _ => writeln!(f, "{things} are wrong ({warnings})"),
+    }
 }
 
 fn verified(f: &mut fmt::Formatter<'_>, report: &Report) -> fmt::Result {

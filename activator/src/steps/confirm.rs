@@ -116,6 +116,12 @@ pub fn confirm(health: &Health, runtime: &Runtime) -> Result<u32, Error> {
     }
 }
 
+/// Asks once, as things are now.
+pub fn once(health: &Health, runtime: &Runtime) -> Result<(), Wrong> {
+    let client = client(health).map_err(|error| Wrong::None(error.to_string()))?;
+    runtime.block_on(ask(&client, health))
+}
+
 /// A client that speaks plain HTTP only (the configuration allows nothing else): it trusts no certificate, so it needs
 /// neither the machine's certificates nor a look at them.
 fn client(health: &Health) -> Result<reqwest::Client, Error> {

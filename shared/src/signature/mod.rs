@@ -32,5 +32,5 @@ pub use allowed_signers::LineError;
 pub use armour::BlockError;
 pub use key::{KeyError, SigningKey};
 pub use public::{PublicKey, PublicKeyError};
-pub use trust::{Trust, TrustError, Validity};
+pub use trust::{Known, Trust, TrustError, Validity};
 pub use verify::{MAX_SIGNATURES, Refusal, SignError, Verified, VerifyError, sign, verify};

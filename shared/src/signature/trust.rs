@@ -42,6 +42,17 @@ pub struct Validity {
     pub before: Option<Timestamp>,
 }
 
+/// One line of a trust file, as it is shown to who asks what the file holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Known<'a> {
+    /// Who holds the key.
+    pub principals: &'a [String],
+    /// The kinds of documents it may sign.
+    pub namespaces: &'a [String],
+    /// When it may.
+    pub validity: Validity,
+}
+
 /// A trust file that cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum TrustError {
@@ -89,6 +100,15 @@ impl Trust {
     /// What messages call it: the path it was read from.
     pub fn origin(&self) -> &str {
         &self.origin
+    }
+
+    /// What it says of each key, in its order.
+    pub fn keys(&self) -> impl Iterator<Item = Known<'_>> {
+        self.grants.iter().map(|grant| Known {
+            principals: &grant.principals,
+            namespaces: &grant.namespaces,
+            validity: grant.validity,
+        })
     }
 
     /// Under what name `key` may sign in `namespace` at `now`, or why it may not.

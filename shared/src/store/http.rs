@@ -180,6 +180,11 @@ impl Store for WebStore {
         self.wire.first_byte()
     }
 
+    async fn clock(&self) -> Result<Option<jiff::Timestamp>> {
+        let unavailable = |detail| Error::Unavailable { store: self.url.to_string(), detail };
+        self.wire.date(self.url.clone()).await.map_err(unavailable)
+    }
+
     async fn list(&self, _: &str) -> Result<Vec<String>> {
         self.unsupported("be listed")
     }

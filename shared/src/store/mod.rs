@@ -291,6 +291,12 @@ pub trait Store: Send + Sync {
         None
     }
 
+    /// What time it is by the store's clock, to the second; none of a store that has no clock of its own, or does not say.
+    /// Nobody has to be known to the store for that, and it is asked once.
+    async fn clock(&self) -> Result<Option<jiff::Timestamp>> {
+        Ok(None)
+    }
+
     /// The names directly below `prefix` (a key without a trailing `/`; empty for the top): one component each, sorted,
     /// "folders" and objects alike. A prefix with nothing below it gives an empty list.
     async fn list(&self, prefix: &str) -> Result<Vec<String>>;

@@ -320,6 +320,10 @@ impl Store for S3Store {
         self.wire.first_byte()
     }
 
+    async fn clock(&self) -> Result<Option<jiff::Timestamp>> {
+        self.wire.date(self.bucket.base_url().clone()).await.map_err(|detail| self.place.unavailable(detail))
+    }
+
     async fn list(&self, prefix: &str) -> Result<Vec<String>> {
         let Some(below) = names::below(&self.place.prefix, prefix) else { return Ok(Vec::new()) };
         let mut found = Vec::new();

@@ -13,9 +13,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
+use jiff::Timestamp;
 use reqwest::header::{HeaderMap, RANGE, RETRY_AFTER};
 use reqwest::redirect::Policy;
-use reqwest::{Client, Request, Response, StatusCode, Url};
+use reqwest::{Client, Method, Request, Response, StatusCode, Url};
 use tokio::time::timeout;
 use url::Host;
 
@@ -172,6 +173,13 @@ impl Wire {
             None => Ok(answer),
             Some(why) => Err(Broken { why: said(why), pause: None, got: Some(answer) }),
         }
+    }
+
+    /// The time in the `Date` header of whatever is answered at `url`, an error as well: none if there is no such header.
+    pub(super) async fn date(&self, url: Url) -> Result<Option<Timestamp>, String> {
+        let answer =
+            self.once(Request::new(Method::HEAD, url), 0, &Sent::default()).await.map_err(|broken| broken.why)?;
+        Ok(answer.header("date").and_then(|text| jiff::fmt::rfc2822::parse(text).ok()).map(|date| date.timestamp()))
     }
 
     /// The beginning of an answer. One to a range that is late is asked for twice.
@@ -379,7 +387,7 @@ mod tests {
     async fn who_cannot_be_reached_is_named_without_the_query() {
         let url: Url = "http://127.0.0.1:1/x?X-Amz-Signature=secret".parse().unwrap();
         let wire = Wire::new(&url, Redirects::Never, Patience::default()).unwrap();
-        let error = wire.once(Request::new(reqwest::Method::GET, url), 10, &Sent::default()).await.unwrap_err();
+        let error = wire.once(Request::new(Method::GET, url), 10, &Sent::default()).await.unwrap_err();
         insta::assert_snapshot!(error.why, @"`127.0.0.1:1` cannot be reached: tcp connect error: Connection refused (os error 111)");
     }
 }

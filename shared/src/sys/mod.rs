@@ -10,6 +10,7 @@ pub mod clock;
 pub mod confine;
 pub mod cores;
 pub mod dir;
+pub mod features;
 pub mod fs;
 pub mod lock;
 pub mod look;
