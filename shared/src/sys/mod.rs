@@ -12,6 +12,7 @@ pub mod cores;
 pub mod dir;
 pub mod features;
 pub mod fs;
+pub mod in_use;
 pub mod lock;
 pub mod look;
 pub mod memory;
