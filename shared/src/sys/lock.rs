@@ -58,7 +58,14 @@ pub fn describe(holder: &Option<Holder>) -> String {
 /// A held lock; dropping it, or dying, frees it.
 #[derive(Debug)]
 pub struct Lock {
-    _file: File,
+    file: File,
+}
+
+/// Said, and not left to the closing of the file: a program that is just being started shares the handle until it runs.
+impl Drop for Lock {
+    fn drop(&mut self) {
+        let _ = flock(&self.file, FlockOperation::Unlock);
+    }
 }
 
 /// Takes the lock at `path` now, or says who has it.
@@ -74,7 +81,7 @@ pub fn acquire(path: &Path, reason: &str) -> Result<Lock, Error> {
     let text = serde_json::to_vec(&me).unwrap_or_default();
     let write = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| file.write_all(&text));
     write.map_err(fs::failed("write the lock", path))?;
-    Ok(Lock { _file: file })
+    Ok(Lock { file })
 }
 
 /// Takes the lock at `path` like [`acquire`], and waits for it for at most `limit`. Whom it waits for is told to `waits`,
@@ -128,14 +135,14 @@ pub fn wait(path: &Path) -> fs::Result<Lock> {
     let open = OpenOptions::new().write(true).create(true).truncate(false).open(path);
     let file = open.map_err(fs::failed("open the lock", path))?;
     flock(&file, FlockOperation::LockExclusive).map_err(|errno| fs::failed("lock", path)(errno.into()))?;
-    Ok(Lock { _file: file })
+    Ok(Lock { file })
 }
 
 /// Takes the lock of a folder itself now; None when somebody holds it. Nothing is written into it, and no name is kept.
 pub fn try_folder(folder: &Path) -> fs::Result<Option<Lock>> {
     let file = fs::open(folder)?;
     match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(Some(Lock { _file: file })),
+        Ok(()) => Ok(Some(Lock { file })),
         Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
         Err(errno) => Err(fs::failed("lock", folder)(errno.into())),
     }
@@ -145,7 +152,7 @@ pub fn try_folder(folder: &Path) -> fs::Result<Option<Lock>> {
 pub fn wait_folder(folder: &Path) -> fs::Result<Lock> {
     let file = fs::open(folder)?;
     flock(&file, FlockOperation::LockExclusive).map_err(|errno| fs::failed("lock", folder)(errno.into()))?;
-    Ok(Lock { _file: file })
+    Ok(Lock { file })
 }
 
 fn holder(file: &mut File) -> Option<Holder> {
