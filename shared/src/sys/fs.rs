@@ -156,6 +156,21 @@ pub fn commit_dir(staged: &Path, to: &Path) -> Result<()> {
     sync_dir(parent(to))
 }
 
+/// Lets two directories change places in one step (RENAME_EXCHANGE), then fsyncs the directories that hold them: at every
+/// instant, also after a power cut, each name leads to the one or the other, whole. False, and nothing done, where the file
+/// system cannot do that.
+pub fn exchange(one: &Path, other: &Path) -> Result<bool> {
+    use rustix::io::Errno;
+    match rustix::fs::renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE) {
+        Ok(()) => {}
+        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => return Ok(false),
+        Err(errno) => return Err(failed("exchange with another", one)(errno.into())),
+    }
+    sync_dir(parent(one))?;
+    sync_dir(parent(other))?;
+    Ok(true)
+}
+
 /// Points the symlink `link` at `target` in one step: new link under a temporary name beside it, rename over it,
 /// fsync of the directory. At every instant, also after a power cut, the link is the old one or the new one.
 pub fn swap_symlink(target: &Path, link: &Path) -> Result<()> {
@@ -251,9 +266,28 @@ pub fn remove_file(path: &Path) -> Result<()> {
     std::fs::remove_file(path).map_err(failed("remove", path))
 }
 
-/// Removes a directory tree, never following symlinks; nothing there is fine.
+/// Removes a directory tree, never following symlinks, whatever modes its folders have; nothing there is fine.
 pub fn remove_tree(path: &Path) -> Result<()> {
-    if_there(std::fs::remove_dir_all(path).map_err(failed("remove", path))).map(|_| ())
+    let remove = || if_there(std::fs::remove_dir_all(path).map_err(failed("remove", path))).map(|_| ());
+    match remove() {
+        Err(error) if error.source.kind() == io::ErrorKind::PermissionDenied => open_up(path).and_then(|()| remove()),
+        done => done,
+    }
+}
+
+/// Gives the owner of a tree every right to its folders, without which they cannot be emptied.
+fn open_up(tree: &Path) -> Result<()> {
+    let mut folders = vec![tree.to_owned()];
+    while let Some(folder) = folders.pop() {
+        set_mode(&folder, 0o700)?;
+        for name in list(&folder)? {
+            let path = folder.join(name);
+            if lstat(&path)?.is_dir() {
+                folders.push(path);
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Copies a file's content and permission bits.
@@ -415,6 +449,18 @@ mod tests {
         create_dir(&b).unwrap();
         assert!(commit_dir(&a, &b).unwrap_err().is_already_there());
         commit_dir(&a, &dir.path().join("c")).unwrap();
+    }
+
+    #[test]
+    fn two_directories_change_places_or_nothing_happens() {
+        let dir = tempfile::tempdir().unwrap();
+        let (a, b) = (dir.path().join("a"), dir.path().join("b"));
+        create_dir(&a).unwrap();
+        create_dir(&b).unwrap();
+        write(&a.join("f"), b"").unwrap();
+        let exchanged = exchange(&a, &b).unwrap();
+        assert_eq!((exists(&a.join("f")), exists(&b.join("f"))), (!exchanged, exchanged));
+        assert!(exchange(&a, &dir.path().join("none")).unwrap_err().is_not_found());
     }
 
     #[test]
