@@ -4,6 +4,7 @@
 //! the history a person reads. It never holds the present, which is `state`. A power cut can leave the last line cut;
 //! such a line tells of something that had not happened yet, so it is skipped, and the next line starts afresh.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
@@ -12,8 +13,8 @@ use pannier_shared::steps::Phase;
 use pannier_shared::sys::{clock, fs};
 use serde::{Deserialize, Serialize};
 
-/// How much of the journal's end is read: an operation takes about ten lines of 200 bytes, and only the last one can
-/// be open, because every command that changes anything first ends what was open.
+/// How much of the journal's end is read: an operation takes about ten lines of 200 bytes, and only what the last command
+/// began can be open, because every command that changes anything first ends what was open.
 const TAIL: u64 = 64 * 1024;
 
 /// What an operation is.
@@ -26,6 +27,20 @@ pub enum Operation {
     Activate,
     /// An earlier release is made the one that serves.
     Rollback,
+    /// A release is removed.
+    Prune,
+    /// A damaged release is mended.
+    Repair,
+}
+
+impl Operation {
+    /// Whether it changes which release serves.
+    pub fn switches(self) -> bool {
+        match self {
+            Operation::Activate | Operation::Rollback => true,
+            Operation::Fetch | Operation::Prune | Operation::Repair => false,
+        }
+    }
 }
 
 impl std::fmt::Display for Operation {
@@ -34,6 +49,8 @@ impl std::fmt::Display for Operation {
             Operation::Fetch => "fetch",
             Operation::Activate => "activate",
             Operation::Rollback => "rollback",
+            Operation::Prune => "prune",
+            Operation::Repair => "repair",
         })
     }
 }
@@ -136,7 +153,12 @@ impl Journal {
 
     /// The operation that was begun and never ended, if there is one.
     pub fn unended(&self) -> fs::Result<Option<Unended>> {
-        Ok(last_unended(&self.recent()?))
+        Ok(self.all_unended()?.into_iter().next())
+    }
+
+    /// All of them, the outermost first: a fetch that makes room has a prune within it.
+    pub fn all_unended(&self) -> fs::Result<Vec<Unended>> {
+        Ok(all_unended(&self.recent()?))
     }
 
     /// Writes down that an operation begins.
@@ -194,13 +216,17 @@ impl Ongoing {
     }
 }
 
-fn last_unended(lines: &[Line]) -> Option<Unended> {
-    let began = lines.iter().rposition(|line| matches!(line.what, What::Began { .. }))?;
-    let Line { at, id, what: What::Began { operation, version, from } } = &lines[began] else { return None };
-    let its_own = || lines[began..].iter().filter(|line| line.id == *id);
-    if its_own().any(|line| matches!(line.what, What::Ended { .. })) {
-        return None;
-    }
+fn all_unended(lines: &[Line]) -> Vec<Unended> {
+    let is_end = |line: &&Line| matches!(line.what, What::Ended { .. });
+    let ended: HashSet<&str> = lines.iter().filter(is_end).map(|line| line.id.as_str()).collect();
+    let open = lines.iter().enumerate().filter(|(_, line)| !ended.contains(line.id.as_str()));
+    open.filter_map(|(at, line)| as_unended(line, &lines[at..])).collect()
+}
+
+/// What a line began and no line after it ended.
+fn as_unended(line: &Line, after: &[Line]) -> Option<Unended> {
+    let Line { at, id, what: What::Began { operation, version, from } } = line else { return None };
+    let its_own = || after.iter().filter(|line| line.id == *id);
     let steps = its_own().filter_map(|line| match &line.what {
         What::Step { step } => Some(step.clone()),
         _ => None,
@@ -257,6 +283,19 @@ mod tests {
         );
         journal.close(&unended, "switched back").unwrap();
         assert_eq!(journal.unended().unwrap(), None);
+    }
+
+    #[test]
+    fn an_operation_within_another_hides_neither() {
+        let (_dir, journal) = journal();
+        let fetch = journal.begin(Operation::Fetch, &v("v2"), None).unwrap();
+        let prune = journal.begin(Operation::Prune, &v("v1"), None).unwrap();
+        let open = || journal.all_unended().unwrap().into_iter().map(|open| open.operation).collect::<Vec<_>>();
+        assert_eq!(open(), [Operation::Fetch, Operation::Prune]);
+        prune.end(Outcome::Done, "").unwrap();
+        assert_eq!(open(), [Operation::Fetch]);
+        fetch.end(Outcome::Done, "").unwrap();
+        assert_eq!(open(), []);
     }
 
     #[test]
