@@ -183,6 +183,9 @@ pub struct State {
     live: Option<Live>,
     /// Healthy releases in the order in which they were confirmed, each once, the last one last.
     healthy: Vec<Version>,
+    /// The others in the order in which they came to stand as they do (prepared, failed, gone back from), the last one last.
+    #[serde(default)]
+    others: Vec<Version>,
     releases: BTreeMap<Version, Release>,
     channels: BTreeMap<ChannelName, Position>,
 }
@@ -190,9 +193,9 @@ pub struct State {
 impl State {
     /// Of a node that never had the app.
     pub fn new(app: &AppName) -> Self {
-        let (live, healthy) = (None, Vec::new());
+        let (live, healthy, others) = (None, Vec::new(), Vec::new());
         let (releases, channels) = (BTreeMap::new(), BTreeMap::new());
-        Self { schema: SCHEMA, app: app.clone(), live, healthy, releases, channels }
+        Self { schema: SCHEMA, app: app.clone(), live, healthy, others, releases, channels }
     }
 
     /// Reads the state file; none there is the state of a new node.
@@ -217,7 +220,17 @@ impl State {
         if found > SCHEMA {
             return Err(Error::Newer { path: path.to_owned(), found });
         }
-        serde_json::from_slice(text).map_err(damaged)
+        let mut state: Self = serde_json::from_slice(text).map_err(damaged)?;
+        state.put_in_order();
+        Ok(state)
+    }
+
+    /// A file that was written before there was an order of the others has one by the times it tells.
+    fn put_in_order(&mut self) {
+        let has_place = |version: &&Version| self.healthy.contains(version) || self.others.contains(version);
+        let mut without: Vec<Version> = self.releases.keys().filter(|version| !has_place(version)).cloned().collect();
+        without.sort_by_key(|version| self.releases.get(version).map(|release| release.since));
+        self.others.splice(0..0, without);
     }
 
     /// Writes the state file: after `Ok` it survives a power cut, before it the old one does.
@@ -262,6 +275,18 @@ impl State {
         self.healthy.iter().rev().find(|version| Some(*version) != self.live_version())
     }
 
+    /// The healthy releases that are here, in the order in which they are gone back to: those that a rollback went past
+    /// first, then the chain, the last one last.
+    pub fn healthy(&self) -> impl Iterator<Item = &Version> {
+        let chain = self.healthy.iter().filter(|version| self.releases.contains_key(version));
+        self.others(Standing::Healthy).chain(chain)
+    }
+
+    /// The releases outside the chain that stand like this, in the order in which they came to, the last one last.
+    pub fn others(&self, standing: Standing) -> impl Iterator<Item = &Version> {
+        self.others.iter().filter(move |version| self.releases.get(version).is_some_and(|r| r.standing == standing))
+    }
+
     /// The newest position seen of a channel.
     pub fn position(&self, channel: &ChannelName) -> Option<Position> {
         self.channels.get(channel).copied()
@@ -287,19 +312,34 @@ impl State {
     /// A release is complete on the disk.
     pub fn add(&mut self, version: &Version, release: Release) {
         self.releases.insert(version.clone(), release);
+        self.set_aside(version);
+    }
+
+    /// Makes a release the last one of those outside the chain.
+    fn set_aside(&mut self, version: &Version) {
+        self.healthy.retain(|healthy| healthy != version);
+        self.others.retain(|other| other != version);
+        if self.releases.contains_key(version) {
+            self.others.push(version.clone());
+        }
     }
 
     /// A release is not on the disk any more.
     pub fn forget(&mut self, version: &Version) {
         self.releases.remove(version);
         self.healthy.retain(|healthy| healthy != version);
+        self.others.retain(|other| other != version);
         if self.live_version() == Some(version) {
             self.live = None;
         }
     }
 
-    /// `current` is about to lead to this release, which is yet to be confirmed.
+    /// `current` is about to lead to this release, which is yet to be confirmed. One that served without being confirmed is
+    /// the last that is worth keeping of its kind.
     pub fn switch_to(&mut self, version: &Version, now: Timestamp) {
+        if let Some(before) = self.live_version().filter(|before| !self.healthy.contains(before)).cloned() {
+            self.set_aside(&before);
+        }
         let seen = self.channels.clone();
         self.live = Some(Live { version: version.clone(), since: now, confirmed: false, seen });
     }
@@ -322,8 +362,12 @@ impl State {
             (release.standing, release.since, release.reason) = (Standing::Healthy, now, None);
         }
         let known = self.healthy.iter().position(|healthy| *healthy == version);
+        self.others.retain(|other| *other != version);
         match (direction, known) {
-            (Direction::Back, Some(at)) => self.healthy.truncate(at),
+            (Direction::Back, Some(at)) => {
+                let left_behind = self.healthy.split_off(at).into_iter().skip(1);
+                self.others.extend(left_behind);
+            }
             _ => self.healthy.retain(|healthy| *healthy != version),
         }
         self.healthy.push(version);
@@ -334,7 +378,7 @@ impl State {
         if let Some(release) = self.releases.get_mut(version) {
             (release.standing, release.since, release.reason) = (Standing::Bad, now, Some(reason.to_owned()));
         }
-        self.healthy.retain(|healthy| healthy != version);
+        self.set_aside(version);
     }
 }
 
@@ -393,6 +437,35 @@ mod tests {
         assert_eq!(previous(&state), Some("a"));
         serve(&mut state, "a", Direction::Back);
         assert_eq!(previous(&state), None);
+    }
+
+    #[test]
+    fn the_order_of_all_releases_comes_from_what_happened() {
+        let mut state = state(&["a", "b", "c", "d", "e"]);
+        for name in ["c", "b", "a"] {
+            serve(&mut state, name, Direction::Forward);
+        }
+        let names = |versions: Vec<&Version>| versions.iter().map(|v| v.as_str()).collect::<Vec<_>>().join(" ");
+        assert_eq!(names(state.healthy().collect()), "c b a");
+        serve(&mut state, "c", Direction::Back);
+        assert_eq!(names(state.healthy().collect()), "b a c");
+        state.mark_bad(&v("e"), "500", now());
+        state.mark_bad(&v("b"), "500", now());
+        assert_eq!(names(state.others(Standing::Bad).collect()), "e b");
+        serve(&mut state, "e", Direction::Forward);
+        assert_eq!((names(state.others(Standing::Prepared).collect()), previous(&state)), ("d".to_owned(), Some("c")));
+        assert_eq!(names(state.healthy().collect()), "a c e");
+    }
+
+    #[test]
+    fn a_file_without_the_order_gets_one_by_its_times() {
+        let mut state = state(&["a", "b", "c"]);
+        serve(&mut state, "a", Direction::Forward);
+        state.mark_bad(&v("b"), "500", now() + jiff::SignedDuration::from_secs(1));
+        let mut text = serde_json::to_value(&state).unwrap();
+        text.as_object_mut().unwrap().remove("others").unwrap();
+        let read = State::parse(text.to_string().as_bytes(), Path::new("state.json")).unwrap();
+        assert_eq!(read.others, [v("c"), v("b")]);
     }
 
     #[test]
