@@ -7,8 +7,8 @@
 
 use std::collections::BTreeMap;
 use std::fs::Metadata;
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::Path;
 
 use pannier_shared::archive::read::Contents;
 use pannier_shared::digest::{self, Digest};
@@ -20,12 +20,21 @@ use pannier_shared::sys::fs;
 use pannier_shared::sys::look::Look;
 use serde::Serialize;
 
+use crate::activate::one_line;
 use crate::interpreter;
-use crate::layout::{Root, User};
+use crate::layout::Root;
 use crate::node::{NotHere, View};
+use crate::plan::Proven;
 use crate::record;
 use crate::state::Release;
-use crate::steps::fetch::{self, kept_contents};
+use crate::steps::fetch;
+
+mod damage;
+mod walk;
+
+pub use damage::{Damage, Finding};
+pub use walk::files;
+use walk::{Walked, walk};
 
 /// The name of this step in its events.
 const STEP: &str = "verify";
@@ -70,88 +79,6 @@ pub enum Error {
     Fs(#[from] fs::Error),
 }
 
-/// One thing that is not as it was signed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Finding {
-    /// Where, below the release.
-    pub path: String,
-    /// What.
-    #[serde(flatten)]
-    pub damage: Damage,
-}
-
-/// How something differs from what was signed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(tag = "damage", rename_all = "kebab-case")]
-pub enum Damage {
-    /// It is not there.
-    Missing,
-    /// Nothing of that name was signed.
-    Extra,
-    /// A file's content is another one.
-    Changed,
-    /// A file cannot be read.
-    Unreadable {
-        /// Why.
-        why: String,
-    },
-    /// It is something else: a link where a file should be, and so on.
-    Kind {
-        /// What it should be.
-        expected: &'static str,
-        /// What it is.
-        found: &'static str,
-    },
-    /// It belongs to somebody else.
-    Owner {
-        /// The number of that user.
-        uid: u32,
-    },
-    /// Its permission bits are others.
-    Mode {
-        /// What they should be, octal.
-        expected: String,
-        /// What they are, octal.
-        found: String,
-    },
-    /// A link leads elsewhere.
-    Link {
-        /// Where it should lead.
-        expected: String,
-        /// Where it leads.
-        found: String,
-    },
-    /// The link to the node's interpreter does not lead to one that fits.
-    Interpreter {
-        /// Why.
-        why: String,
-    },
-}
-
-impl std::fmt::Display for Damage {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Damage::Missing => f.write_str("missing"),
-            Damage::Extra => f.write_str("extra"),
-            Damage::Changed => f.write_str("changed"),
-            Damage::Unreadable { why } => write!(f, "unreadable: {why}"),
-            Damage::Kind { expected, found } => write!(f, "{found} instead of {expected}"),
-            Damage::Owner { uid } => write!(f, "belongs to {}", User(*uid)),
-            Damage::Mode { expected, found } => write!(f, "mode {found} instead of {expected}"),
-            Damage::Link { expected, found } => write!(f, "leads to `{found}` instead of `{expected}`"),
-            Damage::Interpreter { why } => write!(f, "interpreter: {why}"),
-        }
-    }
-}
-
-impl Damage {
-    /// Permission bits that are others.
-    pub fn mode(expected: u32, found: u32) -> Self {
-        let octal = |mode| format!("{mode:04o}");
-        Damage::Mode { expected: octal(expected), found: octal(found) }
-    }
-}
-
 /// What a comparison found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Report {
@@ -161,8 +88,25 @@ pub struct Report {
     pub entries: u64,
     /// Bytes hashed.
     pub bytes: u64,
+    /// How many of each kind of damage there are: what a script asks for.
+    pub kinds: BTreeMap<&'static str, u64>,
     /// All damage, by path.
     pub damaged: Vec<Finding>,
+}
+
+/// What came of one of several releases.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum Compared {
+    /// It was compared.
+    Report(Report),
+    /// What proves it does not hold, or cannot be read.
+    Unproven {
+        /// The release.
+        version: Version,
+        /// The error and its causes.
+        error: String,
+    },
 }
 
 /// Compares a release, or with none named the one that serves.
@@ -170,13 +114,34 @@ pub fn verify(view: &View, version: Option<&Version>, trust: &Trust, sink: &dyn 
     let version = version.or(view.state.live_version()).ok_or_else(|| Error::NothingServes(view.app.clone()))?;
     let not_here = || NotHere::of(&view.app, version, &view.state);
     let root = view.root.as_ref().ok_or_else(not_here)?;
+    let release = view.state.release(version).ok_or_else(not_here)?;
+    verify_in(root, version, release, trust, sink)
+}
+
+/// Compares all releases on the node; that one cannot be compared does not keep the others from it.
+pub fn verify_all(view: &View, trust: &Trust, sink: &dyn Sink) -> Vec<Compared> {
+    let Some(root) = &view.root else { return Vec::new() };
+    let compare = |(version, release): (&Version, &Release)| match verify_in(root, version, release, trust, sink) {
+        Ok(report) => Compared::Report(report),
+        Err(error) => Compared::Unproven { version: version.clone(), error: one_line(&error) },
+    };
+    view.state.releases().map(compare).collect()
+}
+
+/// Compares a release of a root.
+pub fn verify_in(
+    root: &Root,
+    version: &Version,
+    release: &Release,
+    trust: &Trust,
+    sink: &dyn Sink,
+) -> Result<Report, Error> {
     sink.emit(Event::Started { step: STEP, does: "compare the release with what was signed" });
     let began = pannier_shared::sys::clock::monotonic();
-    let release = view.state.release(version).ok_or_else(not_here)?;
     let statement = kept_statement(root, version, release, trust)?;
-    let contents = kept_contents(&statement, &root.toc(version))
+    let proven = Proven::kept(&statement.artifact, &root.toc(version))
         .map_err(|source| Error::Tables { version: version.clone(), source: source.into() })?;
-    let report = compare(&root.release(version), version, &contents, &statement.release.interpreter, sink)?;
+    let report = compare(root, version, &proven.contents, &statement.release.interpreter, sink)?;
     let moved = Amount { bytes: report.bytes, items: report.entries };
     let said = match report.damaged.len() {
         0 => "as it was signed".to_owned(),
@@ -203,14 +168,17 @@ pub fn kept_statement(
 }
 
 fn compare(
-    tree: &Path,
+    root: &Root,
     version: &Version,
     contents: &Contents,
     interpreter: &Interpreter,
     sink: &dyn Sink,
 ) -> Result<Report, Error> {
-    let mut found = walk(tree)?;
-    let mut compared = Compared { tree, sink, done: Amount::default(), damaged: Vec::new() };
+    let tree = root.release(version);
+    let owner = fs::lstat(&root.releases())?.uid();
+    let Walked { mut found, damaged } = walk(&tree)?;
+    let mut compared = Comparison { tree: &tree, owner, sink, done: Amount::default(), damaged };
+    compared.mode(".", 0o755, &fs::lstat(&tree)?);
     for folder in contents.folders() {
         compared.folder(folder, found.remove(folder));
     }
@@ -233,37 +201,26 @@ fn compare(
     for path in found.into_keys() {
         compared.say(&path, Damage::Extra);
     }
-    let Compared { done, mut damaged, .. } = compared;
+    let Comparison { done, mut damaged, .. } = compared;
     damaged.sort_by(|a, b| a.path.cmp(&b.path));
-    Ok(Report { version: version.clone(), entries: done.items, bytes: done.bytes, damaged })
-}
-
-/// Everything below a folder, by its path there; links are not followed.
-fn walk(tree: &Path) -> fs::Result<BTreeMap<String, Metadata>> {
-    let mut found = BTreeMap::new();
-    let mut folders = vec![PathBuf::new()];
-    while let Some(folder) = folders.pop() {
-        for name in fs::list(&tree.join(&folder))? {
-            let path = folder.join(name);
-            let meta = fs::lstat(&tree.join(&path))?;
-            if meta.is_dir() {
-                folders.push(path.clone());
-            }
-            found.insert(path.to_string_lossy().into_owned(), meta);
-        }
+    let mut kinds = BTreeMap::new();
+    for finding in &damaged {
+        *kinds.entry(finding.damage.kind()).or_default() += 1;
     }
-    Ok(found)
+    Ok(Report { version: version.clone(), entries: done.items, bytes: done.bytes, kinds, damaged })
 }
 
 /// A comparison under way.
-struct Compared<'a> {
+struct Comparison<'a> {
     tree: &'a Path,
+    /// Whose everything must be.
+    owner: u32,
     sink: &'a dyn Sink,
     done: Amount,
     damaged: Vec<Finding>,
 }
 
-impl Compared<'_> {
+impl Comparison<'_> {
     fn say(&mut self, path: &str, damage: Damage) {
         self.damaged.push(Finding { path: path.to_owned(), damage });
     }
@@ -273,7 +230,12 @@ impl Compared<'_> {
         self.done.items += 1;
         match found {
             None => self.say(path, Damage::Missing),
-            Some(meta) if Look::from(&meta).kind() == expected => return Some(meta),
+            Some(meta) if Look::from(&meta).kind() == expected => {
+                if meta.uid() != self.owner {
+                    self.say(path, Damage::Owner { uid: meta.uid() });
+                }
+                return Some(meta);
+            }
             Some(meta) => self.say(path, Damage::Kind { expected, found: Look::from(&meta).kind() }),
         }
         None

@@ -149,7 +149,7 @@ fn damage_on_the_disk_is_named_one_by_one() {
         app/health.txt: changed
         app/link: leads to `/etc/passwd` instead of `health.txt`
         app/run: mode 0777 instead of 0755
-        v1 is damaged in 5 places (8 entries, 61 B)
+        v1 is damaged in 5 places: 1 changed, 1 extra, 1 link, 1 missing, 1 mode (8 entries, 61 B)
         ");
     assert_eq!(world.run("verify polls v2").code, Some(3));
 }
@@ -207,7 +207,7 @@ fn the_nodes_interpreter_must_be_the_one_the_release_needs() {
     let came = world.run("verify polls v3 --quiet");
     insta::assert_snapshot!(came.stdout, @"
         app/python: interpreter: `/bin/sh` does not say what it is
-        v3 is damaged in 1 place (8 entries, 59 B)
+        v3 is damaged in 1 place: 1 interpreter (8 entries, 59 B)
         ");
 }
 

@@ -110,6 +110,9 @@ pub enum Command {
         app: AppName,
         /// The release; the one that serves when not given
         version: Option<Version>,
+        /// Compare all that are on this node
+        #[arg(long, conflicts_with = "version")]
+        all: bool,
     },
 }
 

@@ -14,7 +14,7 @@ use pannier_activator::resolve::What;
 use pannier_activator::rollback::rollback;
 use pannier_activator::state::Direction;
 use pannier_activator::status::status;
-use pannier_activator::verify::verify;
+use pannier_activator::verify::{verify, verify_all};
 use pannier_shared::event::Sink;
 use pannier_shared::id::{AppName, Version};
 use pannier_shared::published::Published;
@@ -77,7 +77,8 @@ impl<'a> Session<'a> {
             Command::Releases { app, published: false } => self.releases(app),
             Command::Releases { app, published: true } => self.published(app),
             Command::Doctor { app } => self.doctor(app.as_ref()),
-            Command::Verify { app, version } => self.verify(app, version.as_ref()),
+            Command::Verify { app, all: true, .. } => self.verify_all(app),
+            Command::Verify { app, version, .. } => self.verify(app, version.as_ref()),
         }
     }
 
@@ -168,6 +169,12 @@ impl<'a> Session<'a> {
         let view = View::open(app, self.config.app(app)?)?;
         let report = verify(&view, version, &self.trust()?, self.sink)?;
         Ok(Output::Verify { app: app.clone(), report })
+    }
+
+    fn verify_all(&self, app: &AppName) -> Result<Output, Error> {
+        let view = View::open(app, self.config.app(app)?)?;
+        let releases = verify_all(&view, &self.trust()?, self.sink);
+        Ok(Output::VerifyAll { app: app.clone(), releases })
     }
 
     fn open_node(&self, app: &AppName, config: &App, reason: &str) -> Result<Node, Error> {

@@ -9,7 +9,7 @@ use pannier_activator::plan::forecast::Forecast;
 use pannier_activator::releases::{Here, Published};
 use pannier_activator::status::Status;
 use pannier_activator::steps::fetch::Transferred;
-use pannier_activator::verify::Report;
+use pannier_activator::verify::{Compared, Report};
 use pannier_shared::exit::Exit;
 use pannier_shared::id::{AppName, Version};
 use pannier_shared::report::{Style, human, result_line};
@@ -86,6 +86,13 @@ pub enum Output {
         #[serde(flatten)]
         report: Report,
     },
+    /// Of `verify --all`.
+    VerifyAll {
+        /// The app.
+        app: AppName,
+        /// What was found, by release.
+        releases: Vec<Compared>,
+    },
 }
 
 /// What an activation came to.
@@ -130,6 +137,7 @@ impl Output {
         match self {
             Output::Doctor { wrong: 1.., .. } => Exit::Refused,
             Output::Verify { report, .. } if !report.damaged.is_empty() => Exit::Verification,
+            Output::VerifyAll { releases, .. } if !releases.iter().all(is_sound) => Exit::Verification,
             _ => Exit::Done,
         }
     }
@@ -162,6 +170,10 @@ impl Display for Output {
             Output::Published { releases, .. } => lines(f, releases),
             Output::Doctor { findings, warnings, wrong } => examined(f, findings, *warnings, *wrong),
             Output::Verify { report, .. } => verified(f, report),
+            Output::VerifyAll { releases, .. } => releases.iter().try_for_each(|compared| match compared {
+                Compared::Report(report) => verified(f, report),
+                Compared::Unproven { version, error } => writeln!(f, "{version} cannot be compared: {error}"),
+            }),
         }
     }
 }
@@ -195,11 +207,16 @@ fn verified(f: &mut fmt::Formatter<'_>, report: &Report) -> fmt::Result {
     for finding in &report.damaged {
         writeln!(f, "{}: {}", human::harmless(&finding.path), finding.damage)?;
     }
-    let Report { version, entries, bytes, damaged } = report;
-    let (entries, bytes) = (human::number(*entries), human::bytes(*bytes));
+    let Report { version, entries, bytes, kinds, damaged } = report;
+    let size = format!("({} entries, {})", human::number(*entries), human::bytes(*bytes));
+    let kinds = kinds.iter().map(|(kind, count)| format!("{count} {kind}")).collect::<Vec<_>>().join(", ");
     match damaged.len() {
-        0 => writeln!(f, "{version} is as it was signed ({entries} entries, {bytes})"),
-        1 => writeln!(f, "{version} is damaged in 1 place ({entries} entries, {bytes})"),
-        count => writeln!(f, "{version} is damaged in {count} places ({entries} entries, {bytes})"),
+        0 => writeln!(f, "{version} is as it was signed {size}"),
+        1 => writeln!(f, "{version} is damaged in 1 place: {kinds} {size}"),
+        count => writeln!(f, "{version} is damaged in {count} places: {kinds} {size}"),
     }
+}
+
+fn is_sound(compared: &Compared) -> bool {
+    matches!(compared, Compared::Report(report) if report.damaged.is_empty())
 }

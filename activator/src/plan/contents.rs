@@ -8,6 +8,7 @@
 
 use std::collections::HashMap;
 use std::ops::Range;
+use std::path::Path;
 
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
@@ -16,10 +17,11 @@ use pannier_shared::archive::toc::Table;
 use pannier_shared::digest::Digest;
 use pannier_shared::statement::Artifact;
 use pannier_shared::sys::cores::on_all_cores;
+use pannier_shared::sys::fs;
 
 use super::kept::Kept;
 use super::ranges::{self, Cost, Run};
-use crate::steps::fetch::Error;
+use crate::steps::fetch::{Error, TABLES_FILE, TAIL_FILE};
 use crate::steps::remote::{Remote, is_damage};
 
 /// A proven table of contents, and the bytes that prove it, to be kept beside the release.
@@ -33,6 +35,17 @@ pub struct Proven {
     pub tables: Vec<u8>,
     /// What further requests cost.
     pub cost: Cost,
+}
+
+impl Proven {
+    /// Reads back what is kept beside a release (see `steps::fetch::keep`), and proves it again.
+    pub fn kept(artifact: &Artifact, folder: &Path) -> Result<Self, Error> {
+        let tail = fs::read(&folder.join(TAIL_FILE), artifact.size)?;
+        let outline = Outline::open(artifact, &tail)?;
+        let tables = fs::read(&folder.join(TABLES_FILE), artifact.size)?;
+        let contents = outline.tables(&tables)?;
+        Ok(Self { contents: outline.contents(contents)?, tail: tail.into(), tables, cost: Cost::default() })
+    }
 }
 
 /// One group's table and the bytes it was read from.

@@ -73,7 +73,8 @@ impl Kept {
         Self::at(Kind::Leftover, version, leftover.tree(), &leftover.records(), &statement)
     }
 
-    fn open(root: &Root, version: &Version, release: &Release, trust: &Trust) -> Result<Self, verify::Error> {
+    /// One release.
+    pub fn open(root: &Root, version: &Version, release: &Release, trust: &Trust) -> Result<Self, verify::Error> {
         let statement = kept_statement(root, version, release, trust)?;
         Self::at(Kind::Release, version, root.release(version), &root.toc(version), &statement)
     }

@@ -24,6 +24,7 @@ pub mod forecast;
 mod kept;
 
 pub use choices::{Choice, Place};
+pub use contents::Proven;
 pub use kept::{Kept, Kind};
 pub use pannier_shared::archive::ranges;
 use ranges::{Cost, Run};
@@ -33,7 +34,7 @@ use ranges::{Cost, Run};
 pub struct Plan {
     release: Description,
     artifact: Artifact,
-    proven: contents::Proven,
+    proven: Proven,
     kept: Vec<Kept>,
     choices: Vec<Choice>,
     method: Method,
@@ -83,9 +84,21 @@ impl Plan {
         let (release, artifact) = (statement.release.clone(), statement.artifact.clone());
         let remote = Remote::new(origin.store, &release, Taken::default());
         let proven = origin.runtime.block_on(contents::contents(&remote, &artifact, &kept, Cost::default()))?;
-        let choices = choices::choose(&proven.contents, &kept, sink);
-        let (taken, cost) = (remote.taken(), proven.cost);
-        Ok(Self { taken, release, artifact, proven, kept, choices, method, cost })
+        let taken = remote.taken();
+        Ok(Self { taken, ..Self::with(statement, proven, kept, method, sink) })
+    }
+
+    /// The same for a release whose table of contents is at hand: the store is not asked.
+    pub fn with(
+        statement: &Verified<Statement>,
+        proven: Proven,
+        kept: Vec<Kept>,
+        method: Method,
+        sink: &dyn Sink,
+    ) -> Self {
+        let (release, artifact) = (statement.release.clone(), statement.artifact.clone());
+        let (choices, cost) = (choices::choose(&proven.contents, &kept, sink), proven.cost);
+        Self { release, artifact, proven, kept, choices, method, cost, taken: Taken::default() }
     }
 
     /// What the release says of itself.

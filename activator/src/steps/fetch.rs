@@ -21,11 +21,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use futures_util::{StreamExt, TryStreamExt, stream};
-use pannier_shared::archive::read::{self, Contents, Frame, Outline};
+use pannier_shared::archive::read::{self, Frame};
 use pannier_shared::event::{Amount, Event, Sink};
 use pannier_shared::report::human;
-use pannier_shared::signature::Verified;
-use pannier_shared::statement::Statement;
 use pannier_shared::store::{self, Store};
 use pannier_shared::sys::dir::Dir;
 use pannier_shared::sys::{confine, cores, fs};
@@ -159,15 +157,6 @@ pub fn keep(plan: &Plan, toc_dir: &Path) -> Result<(), Error> {
     let (tail, tables) = plan.proof();
     fs::write(&toc_dir.join(TAIL_FILE), tail)?;
     Ok(fs::write(&toc_dir.join(TABLES_FILE), tables)?)
-}
-
-/// Reads a release's table of contents back from where [`keep`] put it, and proves it again.
-pub fn kept_contents(statement: &Verified<Statement>, toc_dir: &Path) -> Result<Contents, Error> {
-    let artifact = &statement.artifact;
-    let tail = fs::read(&toc_dir.join(TAIL_FILE), artifact.size)?;
-    let outline = Outline::open(artifact, &tail)?;
-    let tables = outline.tables(&fs::read(&toc_dir.join(TABLES_FILE), artifact.size)?)?;
-    Ok(outline.contents(tables)?)
 }
 
 /// A frame on its way to a decoder; it holds its share of the budget.
