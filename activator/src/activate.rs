@@ -15,6 +15,7 @@ use pannier_shared::sys::{clock, fs, process};
 use tokio::runtime::Runtime;
 
 use crate::age::{Older, OnOlder};
+use crate::evidence;
 use crate::journal::{Ongoing, Operation, Outcome};
 use crate::node::{Node, NotHere};
 use crate::record;
@@ -213,13 +214,13 @@ pub fn activate(
         Err(error) => return Err(failure(error, Vec::new(), false)),
     }
     let before = node.state.live_version().cloned();
-    let mut run = match Activation::begin(operation, node, request, runtime) {
+    let mut run = match Activation::begin(operation, node, request, runtime, sink) {
         Ok(run) => run,
         Err(error) => return Err(failure(error.into(), Vec::new(), false)),
     };
     let ran = steps::run_noted(&table(), &mut run, sink, |run, step, phase| Ok(run.ongoing.note(step, phase)?));
     let tried = run.verdict.is_some();
-    run.end(&ran, sink);
+    run.end(&ran);
     match ran {
         Ok(()) => Ok(Activated::Now { before }),
         Err(steps::Failure { error, left, .. }) => Err(failure(error, left, tried)),
@@ -247,6 +248,7 @@ fn check(node: &Node, request: &Request) -> Result<Standing, Error> {
 struct Activation<'a> {
     node: &'a mut Node,
     runtime: &'a Runtime,
+    sink: &'a dyn Sink,
     version: Version,
     direction: Direction,
     ongoing: Ongoing,
@@ -261,26 +263,33 @@ struct Activation<'a> {
 impl<'a> Activation<'a> {
     /// Writes down that it begins. A release that is live but was never confirmed (its activation was interrupted) is
     /// not one to go back to from itself: then it is the last healthy one.
-    fn begin(op: Operation, node: &'a mut Node, request: &Request, runtime: &'a Runtime) -> fs::Result<Self> {
+    fn begin(
+        op: Operation,
+        node: &'a mut Node,
+        request: &Request,
+        runtime: &'a Runtime,
+        sink: &'a dyn Sink,
+    ) -> fs::Result<Self> {
         let mut back = node.state.clone();
         if back.live_version() == Some(&request.version) {
             back.return_to(node.state.previous(), clock::now());
         }
         let ongoing = node.journal.begin(op, &request.version, back.live_version())?;
         let (version, direction) = (request.version.clone(), request.direction);
-        Ok(Self { node, runtime, version, direction, ongoing, back, restarted: false, verdict: None })
+        Ok(Self { node, runtime, sink, version, direction, ongoing, back, restarted: false, verdict: None })
     }
 
     /// Writes down how it ended. The outcome stands even if that fails: the next command finds the line missing and
     /// writes it.
-    fn end(self, ran: &Result<(), steps::Failure<Error>>, sink: &dyn Sink) {
+    fn end(self, ran: &Result<(), steps::Failure<Error>>) {
         let (outcome, detail) = match ran {
             Ok(()) => (Outcome::Done, String::new()),
             Err(failure) if failure.left.is_empty() => (Outcome::Undone, one_line(&failure.error)),
             Err(failure) => (Outcome::Mixed, one_line(&failure.error)),
         };
         if let Err(error) = self.ongoing.end(outcome, &detail) {
-            sink.emit(Event::Warning { text: format!("the journal's last line is missing: {}", one_line(&error)) });
+            let text = format!("the journal's last line is missing: {}", one_line(&error));
+            self.sink.emit(Event::Warning { text });
         }
     }
 
@@ -294,6 +303,15 @@ impl<'a> Activation<'a> {
     /// How many times it asked until the app was healthy; 0 when nothing is configured to be asked.
     fn ask(&self) -> Result<u32, confirm::Error> {
         self.node.config.health.as_ref().map_or(Ok(0), |health| confirm(health, self.runtime))
+    }
+
+    /// The new release is bad, by this error. What is known of it is kept before the old one is started again.
+    fn condemn(&mut self, error: &Error) {
+        self.verdict = Some(one_line(error));
+        if let Err(failed) = evidence::keep(&self.node.root, &self.version, error, clock::now()) {
+            let text = format!("what is known of the failure could not be kept: {}", one_line(&failed));
+            self.sink.emit(Event::Warning { text });
+        }
     }
 
     fn unhealthy(&self, version: &Version, source: confirm::Error) -> Error {
@@ -351,7 +369,9 @@ fn start_new(run: &mut Activation) -> Result<Done, Error> {
         Err(source) => {
             run.restarted = source.had_begun();
             let error = Error::Restart { version: run.version.clone(), source: source.into() };
-            run.verdict = run.restarted.then(|| one_line(&error));
+            if run.restarted {
+                run.condemn(&error);
+            }
             return Err(error);
         }
     }
@@ -364,7 +384,7 @@ fn ask(run: &mut Activation) -> Result<Done, Error> {
         Ok(times) => Ok(Done::said(format!("healthy, asked {times} times")).moved(0, times.into())),
         Err(source) => {
             let error = run.unhealthy(&run.version, source);
-            run.verdict = Some(one_line(&error));
+            run.condemn(&error);
             Err(error)
         }
     }
@@ -453,6 +473,12 @@ mod tests {
         let node = fixture.open().unwrap();
         assert_eq!(node.state.standing(&v("v2")), Some(Standing::Bad));
         assert_eq!(node.state.live().map(|live| live.confirmed), Some(true));
+        let kept = node.root.failed().join("v2");
+        assert_eq!(std::fs::read_to_string(kept.join("printed.log")).unwrap(), "broken\n");
+        assert_eq!(
+            evidence::read(&kept).unwrap().error[..2],
+            ["`v2` could not be started", "the restart command failed"]
+        );
     }
 
     #[test]
@@ -536,7 +562,7 @@ mod tests {
         let (mut node, runtime) = (fixture.open().unwrap(), runtime());
         let (bad, older) = (OnBad::Refuse, OnOlder::Refuse);
         let request = Request { version: v("v2"), direction: Direction::Forward, bad, older };
-        let mut run = Activation::begin(Operation::Activate, &mut node, &request, &runtime).unwrap();
+        let mut run = Activation::begin(Operation::Activate, &mut node, &request, &runtime, &fixture.told).unwrap();
         for steps in 0..=5 {
             for step in &table()[..steps] {
                 (step.run)(&mut run).unwrap();

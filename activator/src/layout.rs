@@ -8,6 +8,7 @@
 //! <root>/.pannier/journal.jsonl  what was begun and ended (see `journal`)
 //! <root>/.pannier/lock           held by whoever changes anything here
 //! <root>/.pannier/staging/       releases in the making; whatever is here at start is a leftover (see `leftover`)
+//! <root>/.pannier/failed/<version>/ what is kept of a failed activation (see `evidence`)
 //! <root>/.pannier/toc/<version>/ the release's signed statement, tables of contents and record
 //! <root>/.pannier/ledger         which files were hashed, and how they looked then (see `ledger`)
 //! <root>/.pannier/restart.log    what the last restart command, and what it left running, printed
@@ -263,6 +264,11 @@ impl Root {
     /// Releases in the making.
     pub fn staging(&self) -> PathBuf {
         self.own().join("staging")
+    }
+
+    /// What is kept of failed activations.
+    pub fn failed(&self) -> PathBuf {
+        self.own().join("failed")
     }
 
     /// What is kept beside the releases.

@@ -9,6 +9,7 @@ pub mod admit;
 pub mod age;
 pub mod config;
 pub mod doctor;
+pub mod evidence;
 pub mod fetch;
 pub mod heal;
 pub mod identity;
