@@ -73,7 +73,8 @@ impl World {
     fn node(&self) -> Node {
         let root = self.folder.path().join("polls");
         let rehash = Rehash::default();
-        let config = App { root, channel: None, restart: None, user: None, python: None, rehash, health: None };
+        let keep = Default::default();
+        let config = App { root, channel: None, restart: None, user: None, python: None, rehash, keep, health: None };
         Node::open(&"polls".parse().unwrap(), &config, "bench", &Silent).unwrap()
     }
 }

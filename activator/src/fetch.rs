@@ -27,27 +27,33 @@ use crate::journal::{Ongoing, Operation, Outcome};
 use crate::ledger::{Ledger, Rehash};
 use crate::leftover;
 use crate::node::Node;
-use crate::plan::{Kept, Kind, Plan};
+use crate::plan::Plan;
 use crate::record;
 use crate::resolve::{What, already_here};
 use crate::state::{Release, State};
 use crate::steps::ahead::{Ahead, fetch_ahead};
 use crate::steps::fetch::{self as transfer_step, Transferred};
 use crate::steps::reuse::{self as reuse_step, Method, Reused};
-use crate::steps::room::{self as room_step, NoRoom};
 
 mod error;
 mod find;
+mod ready;
 
 pub use error::{Error, Failure};
 use find::{Finding, find};
+use ready::{plan, room};
 
 /// The steps that act.
 fn bring<'a>() -> [Step<Bringing<'a>, Error>; 9] {
     let staged = || Undo::Nothing("`stage` removes all that was staged");
     [
         Step { name: "plan", does: "see what is here already", run: plan, undo: Undo::Nothing("it only looks") },
-        Step { name: "room", does: "see whether there is room", run: room, undo: Undo::Nothing("it only looks") },
+        Step {
+            name: "room",
+            does: "see whether there is room, or make it",
+            run: room,
+            undo: Undo::Nothing("what it prunes is needless anyway"),
+        },
         Step { name: "stage", does: "make a staging folder", run: stage, undo: Undo::By(unstage) },
         Step { name: reuse_step::STEP, does: "check and share what is here", run: reuse, undo: staged() },
         Step { name: transfer_step::STEP, does: "fetch, verify and unpack the rest", run: transfer, undo: staged() },
@@ -105,7 +111,8 @@ pub fn fetch_unless_older(
         Ok(None) => {}
         Err(error) => return Err(failed(error.into(), Vec::new())),
     }
-    let mut run = match Bringing::begin(node, statement, python, origin, sink) {
+    let record = record_of(&statement);
+    let mut run = match Bringing::begin(Operation::Fetch, node, Subject { statement, python, record }, origin, sink) {
         Ok(run) => run,
         Err(error) => return Err(failed(error.into(), Vec::new())),
     };
@@ -118,6 +125,20 @@ pub fn fetch_unless_older(
     }
 }
 
+fn record_of(statement: &Verified<Statement>) -> Release {
+    let artifact = &statement.artifact;
+    let committed = statement.release.source.as_ref().and_then(|source| source.committed);
+    Release::prepared(statement.digest(), artifact.unpacked, artifact.entries, clock::now()).of_source(committed)
+}
+
+/// What is brought: a release that was proven and can run here.
+struct Subject {
+    statement: Verified<Statement>,
+    python: Option<PathBuf>,
+    /// What the state file says of it, or will say.
+    record: Release,
+}
+
 /// One release on its way.
 struct Bringing<'a> {
     node: &'a mut Node,
@@ -125,8 +146,7 @@ struct Bringing<'a> {
     sink: &'a dyn Sink,
     ongoing: Ongoing,
     version: Version,
-    statement: Verified<Statement>,
-    python: Option<PathBuf>,
+    subject: Subject,
     /// Its own folder below `staging`, with `tree` and `records` in it.
     staged: PathBuf,
     /// Whether `commit` was begun: only then something of ours may lie under `releases/`.
@@ -142,14 +162,14 @@ struct Bringing<'a> {
 
 impl<'a> Bringing<'a> {
     fn begin(
+        operation: Operation,
         node: &'a mut Node,
-        statement: Verified<Statement>,
-        python: Option<PathBuf>,
+        subject: Subject,
         origin: Origin<'a>,
         sink: &'a dyn Sink,
     ) -> fs::Result<Self> {
-        let version = statement.release.version.clone();
-        let ongoing = node.journal.begin(Operation::Fetch, &version, node.state.live_version())?;
+        let version = subject.statement.release.version.clone();
+        let ongoing = node.journal.begin(operation, &version, node.state.live_version())?;
         let staged = leftover::new_stage(&node.root, &version);
         let ledger = match node.config.rehash {
             Rehash::Weekly => Ledger::load(&node.root.ledger(), clock::now()),
@@ -161,8 +181,7 @@ impl<'a> Bringing<'a> {
             sink,
             ongoing,
             version,
-            statement,
-            python,
+            subject,
             staged,
             committed: false,
             ledger,
@@ -195,48 +214,15 @@ impl<'a> Bringing<'a> {
     }
 }
 
-/// The releases that files are taken from stay while this fetch holds the app's lock.
-fn plan(run: &mut Bringing) -> Result<Done, Error> {
-    let node = &run.node;
-    let kept = Kept::all(&node.root, &node.state, run.origin.trust, run.sink);
-    let method = Method::of(&Dir::open(&node.root.staging())?);
-    let plan = run.plan.insert(Plan::make(&run.origin, &run.statement, kept, method, run.sink)?);
-    let todo = plan.todo(None);
-    let (here, files) = (human::number(todo.reused_files), human::number(todo.files));
-    Ok(Done::said(format!("{here} of {files} files are here")).moved(plan.taken().bytes, 0))
-}
-
-fn room(run: &mut Bringing) -> Result<Done, Error> {
-    let (bytes, free) = match measure(run)? {
-        Ok(room) => room,
-        // What an interrupted fetch left may be what takes the room.
-        Err(_) if has_leftover(run) => {
-            leftover::clear(&run.node.root, None)?;
-            plan(run)?;
-            measure(run)??
-        }
-        Err(error) => return Err(error.into()),
-    };
-    Ok(Done::said(format!("{} of {} free", human::bytes(bytes), human::bytes(free.bytes))))
-}
-
-/// The bytes that are needed, and what is free.
-fn measure(run: &Bringing) -> Result<Result<(u64, fs::Room), NoRoom>, Error> {
-    let needs = run.plan.as_ref().ok_or(Error::NoPlan)?.needs();
-    let (path, free) = (run.node.root.path(), fs::room(run.node.root.path())?);
-    Ok(room_step::check(path, needs, free).map(|bytes| (bytes, free)))
-}
-
-fn has_leftover(run: &Bringing) -> bool {
-    let kept = run.plan.as_ref().map_or(&[][..], Plan::kept);
-    kept.iter().any(|kept| kept.kind == Kind::Leftover)
-}
-
 fn stage(run: &mut Bringing) -> Result<Done, Error> {
     let place = run.node.root.release(&run.version);
     if fs::exists(&place) {
         return Err(Error::InTheWay(place));
     }
+    make_stage(run)
+}
+
+fn make_stage(run: &mut Bringing) -> Result<Done, Error> {
     for folder in [run.staged.clone(), run.tree(), run.records()] {
         fs::create_dir(&folder)?;
         fs::set_mode(&folder, 0o755)?;
@@ -288,7 +274,7 @@ fn transfer(run: &mut Bringing) -> Result<Done, Error> {
     };
     transfer_step::keep(plan, &run.records())?;
     // Last, because it says that the others are there.
-    fs::write(&record::statement(&run.records()), run.statement.bytes())?;
+    fs::write(&record::statement(&run.records()), run.subject.statement.bytes())?;
     let transferred = transfer_step::transfer(plan, reused, ahead, store, runtime, &tree, run.sink);
     run.is_of_use = transferred.as_ref().is_err_and(transfer_step::Error::is_of_the_store);
     let (moved, hashed) = transferred?;
@@ -299,8 +285,8 @@ fn transfer(run: &mut Bringing) -> Result<Done, Error> {
 
 /// With an interpreter of the node the archive lacks one entry: an absolute link that only the node can make.
 fn link(run: &mut Bringing) -> Result<Done, Error> {
-    let Some(python) = &run.python else { return Ok(Done::said("it brings its own interpreter")) };
-    let name = &run.statement.release.interpreter.link;
+    let Some(python) = &run.subject.python else { return Ok(Done::said("it brings its own interpreter")) };
+    let name = &run.subject.statement.release.interpreter.link;
     Dir::open(&run.tree())?.cursor().create_symlink(&python.to_string_lossy(), name)?;
     Ok(Done::said(format!("`{name}` leads to {}", python.display())))
 }
@@ -309,7 +295,7 @@ fn seal(run: &mut Bringing) -> Result<Done, Error> {
     if !record::is_complete(&run.tree()) {
         return Err(Error::NotComplete);
     }
-    record::write(&run.records(), &run.release(), run.statement.bytes())?;
+    record::write(&run.records(), &run.subject.record, run.subject.statement.bytes())?;
     if let Err(error) = run.ledger.save(&run.node.root.ledger()) {
         run.sink.emit(Event::Warning { text: format!("the next fetch will hash more than it need: {error}") });
     }
@@ -342,7 +328,7 @@ fn withdraw(run: &mut Bringing) -> Result<(), Error> {
 
 fn remember(run: &mut Bringing) -> Result<Done, Error> {
     let mut state = run.node.state.clone();
-    state.add(&run.version, run.release());
+    state.add(&run.version, run.subject.record.clone());
     state.save(&run.node.root.state())?;
     run.node.state = state;
     Ok(Done::said(format!("`{}` is prepared", run.version)))
@@ -358,13 +344,4 @@ fn forget(run: &mut Bringing) -> Result<(), Error> {
         run.node.save()?;
     }
     Ok(())
-}
-
-impl Bringing<'_> {
-    fn release(&self) -> Release {
-        let artifact = &self.statement.artifact;
-        let committed = self.statement.release.source.as_ref().and_then(|source| source.committed);
-        let release = Release::prepared(self.statement.digest(), artifact.unpacked, artifact.entries, clock::now());
-        release.of_source(committed)
-    }
 }

@@ -8,6 +8,8 @@
 //! | while staging, in the transfer or later | the same, with files that were proven | the newest is kept, as a source for the next fetch (see `leftover`) |
 //! | after the records were renamed, before the tree was | `toc/<v>` without a release, a stage without records | removed |
 //! | after the tree was renamed, before the state file | a release the state does not know | taken up as prepared by its record |
+//! | in a removal, before the record forgot the release | it lies in `.pannier/removed` | it is put back |
+//! | in a removal, after that | the same, perhaps half | removed |
 //! | inside a durable write | a temporary file beside its target | removed |
 //! | in an activation, before the switch | the state and `current` as before | nothing |
 //! | in an activation, between state file and `current` | the state is ahead of `current` | the state goes back |
@@ -30,10 +32,11 @@ use pannier_shared::event::{Event, Sink};
 use pannier_shared::id::Version;
 use pannier_shared::sys::{clock, fs};
 
-use crate::journal::{Operation, Unended};
+use crate::journal::Unended;
 use crate::layout::{Current, Root};
 use crate::leftover;
 use crate::node::{Error, Node};
+use crate::prune;
 use crate::record;
 use crate::state::State;
 use crate::steps::restart::restart;
@@ -43,10 +46,11 @@ use crate::steps::switch::switch;
 pub fn heal(node: &mut Node, current: &Current, sink: &dyn Sink) -> Result<(), Error> {
     let before = node.state.clone();
     clear_leftovers(&node.root)?;
+    let mut notes = prune::tidy(&node.root, &node.state)?;
     let present = present(&node.root)?;
-    let mut notes = reconcile(&mut node.state, &present, &node.root)?;
-    let unended = node.journal.unended()?;
-    let plan = plan(&node.state, &present, current, unended.as_ref());
+    notes.extend(reconcile(&mut node.state, &present, &node.root)?);
+    let unended = node.journal.all_unended()?;
+    let plan = plan(&node.state, &present, current, unended.first());
     node.state = plan.state;
     if plan.relink {
         switch(&node.root, &node.state)?;
@@ -57,7 +61,7 @@ pub fn heal(node: &mut Node, current: &Current, sink: &dyn Sink) -> Result<(), E
     if plan.restart {
         notes.extend(start_again(node));
     }
-    if let Some(unended) = unended {
+    for unended in unended {
         node.journal.close(&unended, &notes.join("; "))?;
     }
     for text in notes {
@@ -97,8 +101,13 @@ fn reconcile(state: &mut State, present: &BTreeSet<Version>, root: &Root) -> fs:
         state.forget(&version);
         notes.push(format!("the release `{version}` was removed by hand and is forgotten"));
     }
-    for version in present.iter().filter(|version| state.release(version).is_none()).collect::<Vec<_>>() {
-        match record::read(&root.toc(version)).filter(|_| record::is_complete(&root.release(version))) {
+    let unknown = present.iter().filter(|version| state.release(version).is_none());
+    let record = |version| record::read(&root.toc(version)).filter(|_| record::is_complete(&root.release(version)));
+    let mut unknown: Vec<_> = unknown.map(|version| (version, record(version))).collect();
+    // The order in which they are taken up is the one in which they are missed.
+    unknown.sort_by_key(|(_, record)| record.as_ref().map(|record| record.prepared));
+    for (version, record) in unknown {
+        match record {
             Some(release) => {
                 state.add(version, release);
                 notes.push(format!("the release `{version}` was complete but not recorded; it is prepared"));
@@ -125,7 +134,7 @@ struct Plan {
 fn plan(state: &State, present: &BTreeSet<Version>, current: &Current, unended: Option<&Unended>) -> Plan {
     let link = current.version();
     match unended {
-        Some(unended) if unended.operation != Operation::Fetch => take_back(state, present, link, unended),
+        Some(unended) if unended.operation.switches() => take_back(state, present, link, unended),
         _ => follow(state, present, link),
     }
 }
@@ -182,6 +191,7 @@ mod tests {
     #![allow(clippy::disallowed_methods, reason = "tests leave behind what a crash would")]
 
     use super::*;
+    use crate::journal::Operation;
     use crate::steps::restart::Restart;
     use crate::testing::{Fixture, v};
     use pannier_shared::steps::Phase;

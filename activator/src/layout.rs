@@ -8,6 +8,7 @@
 //! <root>/.pannier/journal.jsonl  what was begun and ended (see `journal`)
 //! <root>/.pannier/lock           held by whoever changes anything here
 //! <root>/.pannier/staging/       releases in the making; whatever is here at start is a leftover (see `leftover`)
+//! <root>/.pannier/removed/       releases on their way out (see `prune`)
 //! <root>/.pannier/failed/<version>/ what is kept of a failed activation (see `evidence`)
 //! <root>/.pannier/toc/<version>/ the release's signed statement, tables of contents and record
 //! <root>/.pannier/ledger         which files were hashed, and how they looked then (see `ledger`)
@@ -173,7 +174,7 @@ impl Root {
             make_folder(&root.shared())?;
             fs::give(&root.shared(), *uid, *gid)?;
         }
-        for folder in [root.releases(), root.shared(), root.own(), root.staging(), root.tocs()] {
+        for folder in [root.releases(), root.shared(), root.own(), root.staging(), root.removed(), root.tocs()] {
             make_folder(&folder)?;
         }
         root.examine()?;
@@ -184,7 +185,7 @@ impl Root {
     /// lie on another disk: nothing is renamed into it.
     pub fn examine(&self) -> Result<(), Error> {
         let device = self.check(&self.path)?;
-        let folders = [self.releases(), self.own(), self.staging(), self.tocs()];
+        let folders = [self.releases(), self.own(), self.staging(), self.removed(), self.tocs()];
         for folder in folders.into_iter().filter(|folder| fs::exists(folder)) {
             if self.check(&folder)? != device {
                 return Err(Error::OtherDisk { path: folder, root: self.path.clone() });
@@ -266,6 +267,11 @@ impl Root {
         self.own().join("staging")
     }
 
+    /// Releases on their way out.
+    pub fn removed(&self) -> PathBuf {
+        self.own().join("removed")
+    }
+
     /// What is kept of failed activations.
     pub fn failed(&self) -> PathBuf {
         self.own().join("failed")
@@ -279,6 +285,12 @@ impl Root {
     /// What is kept beside one release: statement, tables of contents, record.
     pub fn toc(&self, version: &Version) -> PathBuf {
         self.tocs().join(version.as_str())
+    }
+
+    /// Whether `current` leads to this release, by whatever way.
+    pub fn is_current(&self, version: &Version) -> bool {
+        let target = fs::canonical(&self.current()).ok();
+        target.is_some_and(|target| fs::canonical(&self.release(version)).is_ok_and(|tree| target.starts_with(tree)))
     }
 
     /// Where `current` leads. A person may have made the link by hand, so an absolute one is understood too.

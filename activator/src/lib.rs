@@ -20,6 +20,7 @@ pub mod ledger;
 pub mod leftover;
 pub mod node;
 pub mod plan;
+pub mod prune;
 pub mod record;
 pub mod releases;
 pub mod resolve;

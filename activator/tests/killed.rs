@@ -4,10 +4,7 @@
 
 mod support;
 
-use std::os::unix::process::ExitStatusExt;
-use std::process::Stdio;
-
-use support::World;
+use support::{World, killed};
 
 /// The calls that change something or start a program. strace counts each kind for itself, so each has a turn of its own.
 const CALLS: &[&str] = &[
@@ -73,14 +70,6 @@ fn failed(world: &World, arguments: &str, call: &str, at: usize) -> Option<std::
     let mine = ["-qq", "-o", log.to_str().unwrap(), "-e", &trace, "-e", &inject];
     let output = world.under("strace", &mine, arguments).output().unwrap();
     std::fs::read_to_string(log).unwrap().contains("(INJECTED)").then_some(output)
-}
-
-/// Runs a command under strace, killed before its n-th call of a kind; true if it was.
-fn killed(world: &World, arguments: &str, call: &str, at: usize) -> bool {
-    let (trace, inject) = (format!("trace={call}"), format!("inject={call}:signal=SIGKILL:when={at}"));
-    let mut command = world.under("strace", &["-qq", "-o", "/dev/null", "-e", &trace, "-e", &inject], arguments);
-    let status = command.stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap();
-    status.signal() == Some(9)
 }
 
 fn started(world: &World) -> String {

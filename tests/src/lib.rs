@@ -74,7 +74,7 @@ impl World {
     pub fn configure_store(&self, store: &str, more: &str) {
         let (trust, root) = (self.path("trust"), self.root());
         let text = format!(
-            "store = \"{store}\"\ntrust = \"{}\"\n[apps.{APP}]\nroot = \"{}\"\n{more}\n",
+            "store = \"{store}\"\ntrust = \"{}\"\n[apps.{APP}]\nroot = \"{}\"\nunseen = \"use-nothing\"\n{more}\n",
             trust.display(),
             root.display()
         );

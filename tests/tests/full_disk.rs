@@ -61,12 +61,12 @@ fn told(world: &World, output: &Output) -> String {
 #[test]
 fn too_little_room_is_refused_before_the_download() {
     let world = World::new();
-    let Some(disk) = Disk::mount(&world.root(), "size=2m") else { return };
+    let Some(disk) = Disk::mount(&world.root(), "size=2m,nr_inodes=2000") else { return };
     world.publish(&world.build("v1")).unwrap();
     let told = refused(&world, &world.run(&["--quiet", "fetch", "polls", "v1"]));
     insta::assert_snapshot!(told, @r#"
     error: failed to fetch `v1` of `polls`
-      caused by: not enough room: 3.5 MB needed, 2.1 MB free on the file system of `/WORLD/node`
+      caused by: not enough room on the file system of `/WORLD/node`: 3,457,104 bytes and 42 files needed, 2,088,960 bytes and 1,991 files free
 
     serving: nothing
 
@@ -83,12 +83,52 @@ fn too_few_files_are_refused_before_the_download() {
     let told = refused(&world, &world.run(&["--quiet", "fetch", "polls", "v1"]));
     insta::assert_snapshot!(told, @r#"
     error: failed to fetch `v1` of `polls`
-      caused by: not enough room: 42 files needed, 22 files free on the file system of `/WORLD/node`
+      caused by: not enough room on the file system of `/WORLD/node`: 3,457,104 bytes and 42 files needed, 67,100,672 bytes and 21 files free
 
     serving: nothing
 
     hint: see what takes it: `df -h /WORLD/node; df -i /WORLD/node`
     "#);
+    drop(disk);
+}
+
+/// A release with so many MiB of its own.
+fn publish_with(world: &World, version: &str, own: usize) {
+    let seed = version.bytes().map(u64::from).sum();
+    let built =
+        world.build_with(version, |tree| std::fs::write(tree.join("app/own.bin"), noise(own << 20, seed)).unwrap());
+    world.publish(&built).unwrap();
+}
+
+fn releases(world: &World) -> Vec<String> {
+    let names = std::fs::read_dir(world.root().join("releases")).unwrap();
+    let mut names: Vec<String> = names.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn room_is_made_before_the_download_by_what_need_not_stay_and_no_more() {
+    let world = World::new();
+    let Some(disk) = Disk::mount(&world.root(), "size=32m") else { return };
+    for (version, own) in [("v1", 4), ("v2", 4), ("v3", 4), ("v4", 4), ("v5", 13), ("v6", 40)] {
+        publish_with(&world, version, own);
+    }
+    for version in ["v1", "v2", "v3", "v4"] {
+        assert!(world.run(&["fetch", "polls", version]).status.success(), "{version}");
+    }
+    assert_eq!(releases(&world), ["v1", "v2", "v3", "v4"]);
+    // Nothing would make room for this one, so nothing is removed, and it is said what a person could.
+    let output = world.run(&["--quiet", "fetch", "polls", "v6"]);
+    let words = told(&world, &output);
+    assert_eq!(output.status.code(), Some(8), "{words}");
+    assert_eq!(releases(&world), ["v1", "v2", "v3", "v4"]);
+    let hint = words.split_once("hint: ").unwrap().1;
+    assert!(hint.starts_with("remove by hand, below `/WORLD/node/releases`, what is not needed of `v1` ("), "{words}");
+    // This one takes one of the two that need not stay.
+    let output = world.run(&["--quiet", "fetch", "polls", "v5"]);
+    assert!(output.status.success(), "{}", said(&output));
+    assert_eq!(releases(&world), ["v2", "v3", "v4", "v5"]);
     drop(disk);
 }
 

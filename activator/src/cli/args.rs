@@ -114,6 +114,14 @@ pub enum Command {
         #[arg(long, conflicts_with = "version")]
         all: bool,
     },
+    /// Remove releases that need not stay (see `keep` and `keep_failed` in the configuration)
+    Prune {
+        /// The app
+        app: AppName,
+        /// Only say what would be removed, and why the others stay
+        #[arg(long)]
+        dry_run: bool,
+    },
 }
 
 impl Command {
@@ -125,6 +133,7 @@ impl Command {
             | Command::Activate { app, .. }
             | Command::Rollback { app, .. }
             | Command::Releases { app, .. }
+            | Command::Prune { app, .. }
             | Command::Verify { app, .. } => Some(app),
             Command::Status { app } | Command::Doctor { app } => app.as_ref(),
         }

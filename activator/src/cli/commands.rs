@@ -2,13 +2,14 @@
 
 use std::path::Path;
 
-use pannier_activator::activate::{OnBad, Request, activate};
+use pannier_activator::activate::{Activated, OnBad, Request, activate};
 use pannier_activator::age::{self, OnOlder};
 use pannier_activator::config::{App, Config};
 use pannier_activator::doctor::{self, Examined, Trouble};
 use pannier_activator::fetch::{Origin, fetch, fetch_unless_older};
-use pannier_activator::node::{Node, NotHere, View};
+use pannier_activator::node::{self, Node, NotHere, View};
 use pannier_activator::plan::forecast::forecast;
+use pannier_activator::prune::{decide, prune, prune_afterwards};
 use pannier_activator::releases;
 use pannier_activator::resolve::What;
 use pannier_activator::rollback::rollback;
@@ -79,6 +80,8 @@ impl<'a> Session<'a> {
             Command::Doctor { app } => self.doctor(app.as_ref()),
             Command::Verify { app, all: true, .. } => self.verify_all(app),
             Command::Verify { app, version, .. } => self.verify(app, version.as_ref()),
+            Command::Prune { app, dry_run: true } => self.would_prune(app),
+            Command::Prune { app, dry_run: false } => self.prune(app),
         }
     }
 
@@ -105,6 +108,9 @@ impl<'a> Session<'a> {
         let older = age::consent(&node.state, what, older);
         let request = Request { version: version.clone(), direction: Direction::Forward, bad, older };
         let activated = activate(&mut node, &request, &self.runtime, self.sink)?;
+        if activated != Activated::Already {
+            prune_afterwards(&mut node, self.sink);
+        }
         Ok(Output::Activate(Switched::to(app.clone(), version, activated)))
     }
 
@@ -175,6 +181,20 @@ impl<'a> Session<'a> {
         let view = View::open(app, self.config.app(app)?)?;
         let releases = verify_all(&view, &self.trust()?, self.sink);
         Ok(Output::VerifyAll { app: app.clone(), releases })
+    }
+
+    fn prune(&self, app: &AppName) -> Result<Output, Error> {
+        let mut node = self.open_node(app, self.config.app(app)?, "prune")?;
+        let releases = prune(&mut node, self.sink)?;
+        Ok(Output::Prune { app: app.clone(), releases })
+    }
+
+    fn would_prune(&self, app: &AppName) -> Result<Output, Error> {
+        let config = self.config.app(app)?;
+        let view = View::open(app, config)?;
+        let decided = view.root.as_ref().map(|root| decide(root, &view.state, config.keep)).transpose();
+        let releases = decided.map_err(node::Error::from)?.unwrap_or_default();
+        Ok(Output::Prune { app: app.clone(), releases })
     }
 
     fn open_node(&self, app: &AppName, config: &App, reason: &str) -> Result<Node, Error> {

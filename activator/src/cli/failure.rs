@@ -4,7 +4,7 @@
 use std::io;
 
 use pannier_activator::plan::forecast;
-use pannier_activator::{activate, config, fetch, node, resolve, rollback, state, verify};
+use pannier_activator::{activate, config, fetch, node, prune, resolve, rollback, state, verify};
 use pannier_shared::exit::Exit;
 use pannier_shared::report::Failure;
 use pannier_shared::signature::TrustError;
@@ -43,6 +43,8 @@ pub enum Error {
     Published(#[from] Box<published::Error>),
     #[error(transparent)]
     Verify(#[from] verify::Error),
+    #[error(transparent)]
+    Prune(#[from] Box<prune::Failure>),
 }
 
 impl Error {
@@ -71,6 +73,7 @@ impl Error {
             Error::Rollback(rollback::Error::NeverHealthy { .. }) => Exit::Refused,
             Error::Published(error) => Exit::from(error.as_ref()),
             Error::Verify(error) => of_verify(error),
+            Error::Prune(failure) => of_prune(failure),
         }
     }
 
@@ -99,6 +102,7 @@ impl Error {
             }
             Error::Published(error) => published_hint(error),
             Error::Verify(error) => verify_hint(error),
+            Error::Prune(_) => None,
         }
     }
 
@@ -115,6 +119,7 @@ impl Error {
                 printed.into_iter().chain(lines(&failure.left)).collect()
             }
             Error::Fetch(failure) => lines(&failure.left),
+            Error::Prune(failure) => lines(&failure.left),
             _ => Vec::new(),
         }
     }
@@ -139,7 +144,8 @@ fn of_fetch(error: &fetch::Error) -> Exit {
         fetch::Error::Resolve(resolve::Error::WentBack { .. }) => Exit::Verification,
         fetch::Error::Resolve(resolve::Error::Fs(_)) => Exit::Machine,
         fetch::Error::Admit(_) | fetch::Error::Older(_) => Exit::Refused,
-        fetch::Error::AnotherHere { .. } | fetch::Error::InTheWay(_) => Exit::Refused,
+        fetch::Error::AnotherHere { .. } | fetch::Error::InTheWay(_) | fetch::Error::Mounted(_) => Exit::Refused,
+        fetch::Error::Prune(failure) => of_prune(failure),
         fetch::Error::NoRoom { .. } | fetch::Error::Fs(_) | fetch::Error::Transfer(Transfer::Fs(_)) => Exit::Machine,
         fetch::Error::Transfer(Transfer::Store { source, .. }) => match Exit::from(source) {
             // The statement is there and its artifact is not: the store is at fault, not what was asked for.
@@ -172,6 +178,14 @@ fn of_activation(failure: &activate::Failure) -> Exit {
         activate::Error::Health { .. } => Exit::RolledBack,
         activate::Error::NoneBefore => Exit::Mixed,
         activate::Error::Fs(_) => Exit::Machine,
+    }
+}
+
+fn of_prune(failure: &prune::Failure) -> Exit {
+    match &failure.source {
+        _ if !failure.left.is_empty() => Exit::Mixed,
+        prune::Error::Stays { .. } => Exit::Refused,
+        prune::Error::Fs(_) => Exit::Machine,
     }
 }
 

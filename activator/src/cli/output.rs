@@ -6,6 +6,7 @@ use pannier_activator::activate::Activated;
 use pannier_activator::doctor::{Finding, Verdict};
 use pannier_activator::fetch::Fetched;
 use pannier_activator::plan::forecast::Forecast;
+use pannier_activator::prune::Decision;
 use pannier_activator::releases::{Here, Published};
 use pannier_activator::status::Status;
 use pannier_activator::steps::fetch::Transferred;
@@ -93,6 +94,13 @@ pub enum Output {
         /// What was found, by release.
         releases: Vec<Compared>,
     },
+    /// Of `prune`.
+    Prune {
+        /// The app.
+        app: AppName,
+        /// What became of each release, or would.
+        releases: Vec<Decision>,
+    },
 }
 
 /// What an activation came to.
@@ -174,6 +182,9 @@ impl Display for Output {
                 Compared::Report(report) => verified(f, report),
                 Compared::Unproven { version, error } => writeln!(f, "{version} cannot be compared: {error}"),
             }),
+            Output::Prune { releases, .. } => {
+                releases.iter().try_for_each(|Decision { version, verdict }| writeln!(f, "{version} {verdict}"))
+            }
         }
     }
 }

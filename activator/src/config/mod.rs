@@ -20,6 +20,9 @@
 //! rehash = "weekly"                       # or "always": see `ledger`
 //! env_file = "/etc/polls.env"             # NAME=VALUE lines for the restart command
 //! user = "polls"                          # whom the app's commands run as; else who runs the activator
+//! keep = 5                                # healthy releases that stay here; see `prune`
+//! keep_failed = 2                         # failed ones, which take no place of a healthy one
+//! unseen = "may-use"                      # or "use-nothing": processes that cannot be looked at, when releases are removed
 //!
 //! [apps.polls.health]
 //! url = "http://127.0.0.1:8000/healthz"
@@ -45,6 +48,7 @@ use pannier_shared::sys::fs;
 use reqwest::header::{HOST, HeaderMap, HeaderName, HeaderValue};
 
 use crate::ledger::Rehash;
+use crate::prune::Keep;
 use crate::steps::confirm::Health;
 use crate::steps::restart::Restart;
 
@@ -150,6 +154,8 @@ pub struct App {
     pub python: Option<PathBuf>,
     /// When files that look unchanged are hashed again before they are reused.
     pub rehash: Rehash,
+    /// How many of its releases stay here.
+    pub keep: Keep,
     /// How it is asked whether it is healthy; not asked when not given.
     pub health: Option<Health>,
 }
@@ -221,10 +227,21 @@ fn app_of(name: &AppName, section: Section) -> Result<App, Error> {
         user: user(&section)?,
         python: section.path("python")?,
         rehash: section.parsed("rehash")?.unwrap_or_default(),
+        keep: keep(&section)?,
         health: section.section("health")?.map(health).transpose()?,
     };
     section.finish()?;
     Ok(app)
+}
+
+/// One to serve and one to go back to are the least.
+fn keep(section: &Section) -> Result<Keep, Error> {
+    let usual = Keep::default();
+    Ok(Keep {
+        healthy: section.number("keep", 2..=1000)?.map_or(usual.healthy, |count| count as usize),
+        failed: section.number("keep_failed", 0..=1000)?.map_or(usual.failed, |count| count as usize),
+        unseen: section.parsed("unseen")?.unwrap_or(usual.unseen),
+    })
 }
 
 fn restart(section: &Section) -> Result<Option<Restart>, Error> {
@@ -282,6 +299,7 @@ fn header_value(section: &Section, key: &str, value: &str) -> Result<HeaderValue
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::prune::Unseen;
 
     fn parse(text: &str) -> Result<Config, Error> {
         Config::parse(text, Path::new("/etc/pannier/activator.toml"))
@@ -301,6 +319,7 @@ mod tests {
         let health = app.health.as_ref().unwrap();
         assert_eq!((health.status, health.successes, health.deadline.as_secs()), (200, 1, 60));
         assert!(app.restart.is_none() && config.store.is_none());
+        assert_eq!(app.keep, Keep { healthy: 5, failed: 2, unseen: Unseen::MayUse });
     }
 
     #[test]
@@ -323,6 +342,9 @@ mod tests {
             python = "/opt/python3.12/bin/python3.12"
             env_file = "/etc/polls.env"
             user = "polls"
+            keep = 7
+            keep_failed = 0
+            unseen = "use-nothing"
             [apps.polls.health]
             url = "http://127.0.0.1:8000/healthz"
             status = 204
@@ -340,6 +362,7 @@ mod tests {
         let (restart, health) = (app.restart.as_ref().unwrap(), app.health.as_ref().unwrap());
         assert_eq!((restart.command.len(), restart.timeout.as_secs()), (3, 300));
         assert_eq!((app.user.as_deref(), restart.user.as_deref()), (Some("polls"), Some("polls")));
+        assert_eq!(app.keep, Keep { healthy: 7, failed: 0, unseen: Unseen::UseNothing });
         let Patience { connect, first_byte, stall, slow, total, .. } = config.network;
         assert_eq!([connect, first_byte, stall, slow, total].map(|limit| limit.as_secs()), [1, 2, 3, 4, 5]);
         assert_eq!((health.headers.len(), health.headers[HOST].to_str().unwrap()), (2, "polls.example.org"));
@@ -366,6 +389,8 @@ mod tests {
         insta::assert_snapshot!(refused("[apps.polls]\nuser = \"\""), @"/etc/pannier/activator.toml: `apps.polls.user`: it must be the name of a user");
         insta::assert_snapshot!(refused("[apps.polls]\nroot = \"srv\""), @"/etc/pannier/activator.toml: `apps.polls.root`: it must be an absolute path");
         insta::assert_snapshot!(refused("[apps.polls]\nrestart_timeout = \"30\""), @"/etc/pannier/activator.toml: `apps.polls.restart_timeout`: `30` is not a duration: write a number above 0 and `ms`, `s`, `m` or `h`, such as `30s`");
+        insta::assert_snapshot!(refused("[apps.polls]\nkeep = 1"), @"/etc/pannier/activator.toml: `apps.polls.keep`: 1 is not between 2 and 1000");
+        insta::assert_snapshot!(refused("[apps.polls]\nunseen = \"no\""), @"/etc/pannier/activator.toml: `apps.polls.unseen`: `no` is not `may-use` or `use-nothing`");
         insta::assert_snapshot!(refused("[apps.polls.health]\nstatus = 200"), @"/etc/pannier/activator.toml: `apps.polls.health.url`: it is missing");
         insta::assert_snapshot!(refused("[apps.polls.health]\nurl = \"https://example.org/\""), @"/etc/pannier/activator.toml: `apps.polls.health.url`: it must be an http:// address of this machine");
         insta::assert_snapshot!(refused("[apps.polls.health]\nurl = \"http://localhost/\"\nstatus = 7"), @"/etc/pannier/activator.toml: `apps.polls.health.status`: 7 is not between 100 and 599");

@@ -9,6 +9,7 @@ use pannier_shared::sys::fs;
 
 use crate::admit;
 use crate::age::Older;
+use crate::prune;
 use crate::resolve::{self, AnotherHere, What};
 use crate::steps::fetch as transfer_step;
 use crate::steps::room::NoRoom;
@@ -31,9 +32,15 @@ pub enum Error {
     /// Something lies where the release should go.
     #[error("`{}` is there already, and no fetch has put it there", .0.display())]
     InTheWay(PathBuf),
+    /// Something is mounted in the release that is to be replaced.
+    #[error("something is mounted at `{}`", .0.display())]
+    Mounted(PathBuf),
     /// The disk is too full.
     #[error(transparent)]
-    NoRoom(#[from] NoRoom),
+    NoRoom(#[from] Box<NoRoom>),
+    /// What need not stay could not be removed to make room.
+    #[error("no room could be made")]
+    Prune(#[from] Box<prune::Failure>),
     /// It could not be transferred.
     #[error(transparent)]
     Transfer(#[from] transfer_step::Error),
@@ -60,8 +67,9 @@ impl Error {
                 let path = path.display();
                 Some(format!("if it is not needed, move it away: `mv {path} {path}.old`"))
             }
+            Error::Mounted(path) => Some(format!("unmount it first: `umount {}`", path.display())),
             Error::NoRoom(error) => Some(error.hint()),
-            Error::Transfer(_) | Error::NoPlan | Error::NotComplete | Error::Fs(_) => None,
+            Error::Prune(_) | Error::Transfer(_) | Error::NoPlan | Error::NotComplete | Error::Fs(_) => None,
         }
     }
 }

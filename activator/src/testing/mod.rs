@@ -15,6 +15,7 @@ use crate::config::App;
 use crate::layout::Root;
 use crate::ledger::Rehash;
 use crate::node::{Error, Node};
+use crate::prune::Keep;
 use crate::record;
 use crate::state::{Direction, Release};
 
@@ -38,15 +39,8 @@ impl Fixture {
     pub fn with(versions: &[&str]) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let root = dir.path().join("polls");
-        let config = App {
-            root,
-            channel: None,
-            restart: None,
-            user: None,
-            python: None,
-            rehash: Rehash::default(),
-            health: None,
-        };
+        let (rehash, keep) = (Rehash::default(), Keep::default());
+        let config = App { root, channel: None, restart: None, user: None, python: None, rehash, keep, health: None };
         let fixture = Self { _dir: dir, config, told: Recorder::default() };
         for version in versions {
             fixture.lay(version);

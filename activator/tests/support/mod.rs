@@ -3,6 +3,7 @@
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, reason = "tests play the builder, the operator and the app")]
 
 use std::collections::BTreeMap;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
@@ -67,6 +68,7 @@ impl World {
             root = "{dir}/srv/polls"
             restart = ["sh", "{dir}/restart.sh"]
             restart_timeout = "20s"
+            unseen = "use-nothing"
             {more}
             [apps.polls.health]
             url = "http://127.0.0.1:{port}/health.txt"
@@ -256,6 +258,14 @@ pub fn names(folder: &Path) -> Vec<String> {
     let mut names: Vec<String> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();
     names
+}
+
+/// Runs a command under strace, killed before its n-th call of a kind; true if it was.
+pub fn killed(world: &World, arguments: &str, call: &str, at: usize) -> bool {
+    let (trace, inject) = (format!("trace={call}"), format!("inject={call}:signal=SIGKILL:when={at}"));
+    let mut command = world.under("strace", &["-qq", "-o", "/dev/null", "-e", &trace, "-e", &inject], arguments);
+    let status = command.stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap();
+    status.signal() == Some(9)
 }
 
 /// Ends the server that runs and starts one for the release.

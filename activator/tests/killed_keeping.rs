@@ -1,0 +1,73 @@
+//! A prune killed at every system call that changes anything: what serves is whole at every instant, and the
+//! next run finishes or takes back the rest.
+#![allow(clippy::disallowed_methods, clippy::unwrap_used, reason = "tests play the operator")]
+
+mod support;
+
+use support::{World, killed, names};
+
+/// The calls that change what a dead program leaves. One that only makes a file is followed by one that fills it; one that syncs
+/// changes nothing that another program sees.
+const CALLS: &[&str] =
+    &["write", "mkdir", "mkdirat", "linkat", "symlinkat", "rename", "renameat2", "unlink", "unlinkat", "rmdir"];
+
+/// A node where v1 serves.
+fn world() -> World {
+    let world = World::new();
+    world.restart_by("true");
+    world.configure_without_health();
+    world.publish_good("v1");
+    world.ok("activate polls v1");
+    world
+}
+
+/// Whatever lies under `releases/` is whole, and v1 serves.
+fn is_whole(world: &World, at: &str) {
+    assert_eq!(world.current().as_deref(), Some("v1"), "{at}");
+    for version in names(&world.root().join("releases")) {
+        let last = world.root().join("releases").join(&version).join(".pannier/COMPLETE");
+        assert!(last.is_file(), "{version} is not whole after a kill at {at}");
+    }
+}
+
+fn nothing_is_left(world: &World, at: &str) {
+    for folder in ["staging", "removed"] {
+        assert_eq!(names(&world.root().join(".pannier").join(folder)), Vec::<String>::new(), "{at}");
+    }
+    let journal = std::fs::read_to_string(world.root().join(".pannier/journal.jsonl")).unwrap();
+    assert!(journal.lines().last().unwrap().contains("\"what\":\"ended\""), "{at}");
+}
+
+fn all_is_sound(world: &World) {
+    let said = world.ok("verify polls --all");
+    assert!(said.lines().all(|line| line.contains("is as it was signed")), "{said}");
+}
+
+#[test]
+fn a_prune_killed_anywhere_removes_whole_releases_or_none() {
+    let world = world();
+    for version in ["p1", "p2", "p3"] {
+        world.publish_good(version);
+        world.ok(&format!("fetch polls {version}"));
+    }
+    let mut kills = 0;
+    for call in CALLS {
+        for at in 1.. {
+            let here = format!("{call} {at}");
+            let lived = !killed(&world, "prune polls", call, at);
+            is_whole(&world, &here);
+            world.ok("prune polls");
+            nothing_is_left(&world, &here);
+            let releases = world.laid()[0].clone();
+            assert_eq!(releases.len(), 3, "{here}: {releases:?}");
+            let gone = ["p1", "p2", "p3"].into_iter().find(|version| !releases.contains(&version.to_string())).unwrap();
+            world.ok(&format!("fetch polls {gone}"));
+            if lived {
+                break;
+            }
+            kills += 1;
+        }
+    }
+    all_is_sound(&world);
+    assert!(kills > 20, "only {kills} kills");
+}
