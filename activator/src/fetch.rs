@@ -37,10 +37,13 @@ use crate::steps::reuse::{self as reuse_step, Method, Reused};
 
 mod error;
 mod find;
+mod mend;
 mod ready;
 
 pub use error::{Error, Failure};
 use find::{Finding, find};
+use mend::Mending;
+pub use mend::{Damaged, Mended, mend};
 use ready::{plan, room};
 
 /// The steps that act.
@@ -158,6 +161,7 @@ struct Bringing<'a> {
     reused: Option<Reused>,
     ahead: Option<Ahead>,
     moved: Option<Transferred>,
+    mending: Mending,
 }
 
 impl<'a> Bringing<'a> {
@@ -190,6 +194,7 @@ impl<'a> Bringing<'a> {
             reused: None,
             ahead: None,
             moved: None,
+            mending: Mending::default(),
         })
     }
 

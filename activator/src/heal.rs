@@ -10,6 +10,8 @@
 //! | after the tree was renamed, before the state file | a release the state does not know | taken up as prepared by its record |
 //! | in a removal, before the record forgot the release | it lies in `.pannier/removed` | it is put back |
 //! | in a removal, after that | the same, perhaps half | removed |
+//! | in a repair, before the trees were exchanged | `.pannier/staging/*` | removed; the release is damaged as before |
+//! | in a repair, after that | the damaged tree in `.pannier/staging/*` | removed |
 //! | inside a durable write | a temporary file beside its target | removed |
 //! | in an activation, before the switch | the state and `current` as before | nothing |
 //! | in an activation, between state file and `current` | the state is ahead of `current` | the state goes back |

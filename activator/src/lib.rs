@@ -23,6 +23,7 @@ pub mod plan;
 pub mod prune;
 pub mod record;
 pub mod releases;
+pub mod repair;
 pub mod resolve;
 pub mod rollback;
 pub mod state;

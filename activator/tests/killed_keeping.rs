@@ -1,4 +1,4 @@
-//! A prune killed at every system call that changes anything: what serves is whole at every instant, and the
+//! A prune and a repair killed at every system call that changes anything: what serves is whole at every instant, and the
 //! next run finishes or takes back the rest.
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, reason = "tests play the operator")]
 
@@ -70,4 +70,26 @@ fn a_prune_killed_anywhere_removes_whole_releases_or_none() {
     }
     all_is_sound(&world);
     assert!(kills > 20, "only {kills} kills");
+}
+
+#[test]
+fn a_repair_killed_anywhere_leaves_a_whole_release_and_the_next_one_mends_it() {
+    let world = world();
+    let mut kills = 0;
+    for call in CALLS {
+        for at in 1.. {
+            let here = format!("{call} {at}");
+            std::fs::write(world.root().join("releases/v1/app/health.txt"), "no\n").unwrap();
+            let lived = !killed(&world, "repair polls", call, at);
+            is_whole(&world, &here);
+            world.ok("repair polls");
+            nothing_is_left(&world, &here);
+            all_is_sound(&world);
+            if lived {
+                break;
+            }
+            kills += 1;
+        }
+    }
+    assert!(kills > 35, "only {kills} kills");
 }

@@ -114,6 +114,16 @@ pub enum Command {
         #[arg(long, conflicts_with = "version")]
         all: bool,
     },
+    /// Mend a damaged release: fetch what is damaged, keep the rest; others that share the damage are mended as well
+    Repair {
+        /// The app
+        app: AppName,
+        /// The release; the one that serves when not given
+        version: Option<Version>,
+        /// Start the app again if the release that serves was mended
+        #[arg(long)]
+        restart: bool,
+    },
     /// Remove releases that need not stay (see `keep` and `keep_failed` in the configuration)
     Prune {
         /// The app
@@ -133,6 +143,7 @@ impl Command {
             | Command::Activate { app, .. }
             | Command::Rollback { app, .. }
             | Command::Releases { app, .. }
+            | Command::Repair { app, .. }
             | Command::Prune { app, .. }
             | Command::Verify { app, .. } => Some(app),
             Command::Status { app } | Command::Doctor { app } => app.as_ref(),

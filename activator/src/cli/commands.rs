@@ -11,12 +11,13 @@ use pannier_activator::node::{self, Node, NotHere, View};
 use pannier_activator::plan::forecast::forecast;
 use pannier_activator::prune::{decide, prune, prune_afterwards};
 use pannier_activator::releases;
+use pannier_activator::repair::{repair, start_again};
 use pannier_activator::resolve::What;
 use pannier_activator::rollback::rollback;
 use pannier_activator::state::Direction;
 use pannier_activator::status::status;
 use pannier_activator::verify::{verify, verify_all};
-use pannier_shared::event::Sink;
+use pannier_shared::event::{Event, Sink};
 use pannier_shared::id::{AppName, Version};
 use pannier_shared::published::Published;
 use pannier_shared::signature::Trust;
@@ -36,6 +37,13 @@ pub struct Session<'a> {
     common: &'a Common,
     runtime: Runtime,
     sink: &'a dyn Sink,
+}
+
+/// What is done after a repair.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Afterwards {
+    Nothing,
+    Restart,
 }
 
 /// Where releases come from, opened.
@@ -80,6 +88,10 @@ impl<'a> Session<'a> {
             Command::Doctor { app } => self.doctor(app.as_ref()),
             Command::Verify { app, all: true, .. } => self.verify_all(app),
             Command::Verify { app, version, .. } => self.verify(app, version.as_ref()),
+            Command::Repair { app, version, restart } => {
+                let afterwards = if *restart { Afterwards::Restart } else { Afterwards::Nothing };
+                self.repair(app, version.as_ref(), afterwards)
+            }
             Command::Prune { app, dry_run: true } => self.would_prune(app),
             Command::Prune { app, dry_run: false } => self.prune(app),
         }
@@ -181,6 +193,32 @@ impl<'a> Session<'a> {
         let view = View::open(app, self.config.app(app)?)?;
         let releases = verify_all(&view, &self.trust()?, self.sink);
         Ok(Output::VerifyAll { app: app.clone(), releases })
+    }
+
+    fn repair(&self, app: &AppName, version: Option<&Version>, afterwards: Afterwards) -> Result<Output, Error> {
+        let config = self.config.app(app)?;
+        let opened = self.open_store()?;
+        let mut node = self.open_node(app, config, "repair")?;
+        let repaired = repair(&mut node, version, self.origin(&opened), self.sink)?;
+        let mended = repaired.iter().find(|it| it.was_damaged() && Some(&it.version) == node.state.live_version());
+        let is_needed = mended.is_some_and(|it| !it.users.is_empty());
+        if mended.is_some() && afterwards == Afterwards::Restart {
+            start_again(&node, &self.runtime)?;
+        } else if is_needed {
+            self.say_restart(app, config);
+        }
+        Ok(Output::Repair { app: app.clone(), releases: repaired })
+    }
+
+    fn say_restart(&self, app: &AppName, config: &App) {
+        let how = match &config.restart {
+            Some(restart) => {
+                format!("`{}`, or the next time `pannier-activator repair {app} --restart`", restart.command.join(" "))
+            }
+            None => "by the program that runs it".to_owned(),
+        };
+        let text = format!("the app still runs from the files that were replaced; start it again: {how}");
+        self.sink.emit(Event::Warning { text });
     }
 
     fn prune(&self, app: &AppName) -> Result<Output, Error> {

@@ -4,7 +4,7 @@
 use std::io;
 
 use pannier_activator::plan::forecast;
-use pannier_activator::{activate, config, fetch, node, prune, resolve, rollback, state, verify};
+use pannier_activator::{activate, config, fetch, node, prune, repair, resolve, rollback, state, verify};
 use pannier_shared::exit::Exit;
 use pannier_shared::report::Failure;
 use pannier_shared::signature::TrustError;
@@ -45,6 +45,10 @@ pub enum Error {
     Verify(#[from] verify::Error),
     #[error(transparent)]
     Prune(#[from] Box<prune::Failure>),
+    #[error(transparent)]
+    Repair(#[from] Box<repair::Failure>),
+    #[error(transparent)]
+    NotStarted(#[from] Box<repair::NotStarted>),
 }
 
 impl Error {
@@ -74,6 +78,9 @@ impl Error {
             Error::Published(error) => Exit::from(error.as_ref()),
             Error::Verify(error) => of_verify(error),
             Error::Prune(failure) => of_prune(failure),
+            Error::Repair(failure) if !failure.left.is_empty() => Exit::Mixed,
+            Error::Repair(failure) => of_repair(&failure.source),
+            Error::NotStarted(_) => Exit::Mixed,
         }
     }
 
@@ -103,6 +110,10 @@ impl Error {
             Error::Published(error) => published_hint(error),
             Error::Verify(error) => verify_hint(error),
             Error::Prune(_) => None,
+            Error::Repair(failure) => repair_hint(failure),
+            Error::NotStarted(_) => {
+                Some("see to `restart`, `env_file` and `health` in the app's configuration".to_owned())
+            }
         }
     }
 
@@ -120,6 +131,7 @@ impl Error {
             }
             Error::Fetch(failure) => lines(&failure.left),
             Error::Prune(failure) => lines(&failure.left),
+            Error::Repair(failure) => lines(&failure.left),
             _ => Vec::new(),
         }
     }
@@ -186,6 +198,26 @@ fn of_prune(failure: &prune::Failure) -> Exit {
         _ if !failure.left.is_empty() => Exit::Mixed,
         prune::Error::Stays { .. } => Exit::Refused,
         prune::Error::Fs(_) => Exit::Machine,
+    }
+}
+
+fn of_repair(error: &repair::Error) -> Exit {
+    match error {
+        repair::Error::NotHere(_) | repair::Error::NothingServes(_) => Exit::NotFound,
+        repair::Error::Published(error) => Exit::from(error.as_ref()),
+        repair::Error::AnotherHere(_) => Exit::Refused,
+        repair::Error::Fetch(error) => of_fetch(error),
+        repair::Error::Fs(_) => Exit::Machine,
+    }
+}
+
+fn repair_hint(failure: &repair::Failure) -> Option<String> {
+    match &failure.source {
+        repair::Error::NotHere(error) => Some(error.hint()),
+        repair::Error::NothingServes(app) => Some(format!("name one of `pannier-activator releases {app}`")),
+        repair::Error::Published(error) => published_hint(error),
+        repair::Error::Fetch(error) => fetch_hint(error),
+        repair::Error::AnotherHere(_) | repair::Error::Fs(_) => None,
     }
 }
 

@@ -8,6 +8,7 @@ use pannier_activator::fetch::Fetched;
 use pannier_activator::plan::forecast::Forecast;
 use pannier_activator::prune::Decision;
 use pannier_activator::releases::{Here, Published};
+use pannier_activator::repair::Repaired;
 use pannier_activator::status::Status;
 use pannier_activator::steps::fetch::Transferred;
 use pannier_activator::verify::{Compared, Report};
@@ -93,6 +94,13 @@ pub enum Output {
         app: AppName,
         /// What was found, by release.
         releases: Vec<Compared>,
+    },
+    /// Of `repair`.
+    Repair {
+        /// The app.
+        app: AppName,
+        /// What was done, in order.
+        releases: Vec<Repaired>,
     },
     /// Of `prune`.
     Prune {
@@ -182,6 +190,7 @@ impl Display for Output {
                 Compared::Report(report) => verified(f, report),
                 Compared::Unproven { version, error } => writeln!(f, "{version} cannot be compared: {error}"),
             }),
+            Output::Repair { releases, .. } => releases.iter().try_for_each(|repaired| mended(f, repaired)),
             Output::Prune { releases, .. } => {
                 releases.iter().try_for_each(|Decision { version, verdict }| writeln!(f, "{version} {verdict}"))
             }
@@ -230,4 +239,18 @@ fn verified(f: &mut fmt::Formatter<'_>, report: &Report) -> fmt::Result {
 
 fn is_sound(compared: &Compared) -> bool {
     matches!(compared, Compared::Report(report) if report.damaged.is_empty())
+}
+
+fn mended(f: &mut fmt::Formatter<'_>, repaired: &Repaired) -> fmt::Result {
+    let Repaired { version, damaged, records, bytes, .. } = repaired;
+    if !repaired.was_damaged() {
+        return writeln!(f, "{version} is as it was signed");
+    }
+    for finding in damaged {
+        writeln!(f, "{}: {}", human::harmless(&finding.path), finding.damage)?;
+    }
+    if let Some(why) = records {
+        writeln!(f, "its records: {why}")?;
+    }
+    writeln!(f, "{version} is mended ({} fetched)", human::bytes(*bytes))
 }
