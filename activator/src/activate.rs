@@ -404,6 +404,9 @@ pub fn one_line(error: &dyn std::error::Error) -> String {
 }
 
 #[cfg(test)]
+mod broken;
+
+#[cfg(test)]
 mod tests {
     #![allow(clippy::disallowed_methods, reason = "tests play the app")]
 

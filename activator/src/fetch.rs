@@ -19,6 +19,7 @@ use pannier_shared::statement::Statement;
 use pannier_shared::steps::{self, Done, Step, Undo};
 use pannier_shared::store::Store;
 use pannier_shared::sys::dir::Dir;
+use pannier_shared::sys::fs::FileSystem;
 use pannier_shared::sys::{clock, fs};
 use tokio::runtime::Runtime;
 
@@ -35,6 +36,8 @@ use crate::steps::ahead::{Ahead, fetch_ahead};
 use crate::steps::fetch::{self as transfer_step, Transferred};
 use crate::steps::reuse::{self as reuse_step, Method, Reused};
 
+#[cfg(test)]
+mod broken;
 mod error;
 mod find;
 mod mend;
@@ -152,6 +155,8 @@ struct Bringing<'a> {
     subject: Subject,
     /// Its own folder below `staging`, with `tree` and `records` in it.
     staged: PathBuf,
+    /// What it lies on, held since before the first write.
+    disk: Option<FileSystem>,
     /// Whether `commit` was begun: only then something of ours may lie under `releases/`.
     committed: bool,
     ledger: Ledger,
@@ -187,6 +192,7 @@ impl<'a> Bringing<'a> {
             version,
             subject,
             staged,
+            disk: None,
             committed: false,
             ledger,
             is_of_use: false,
@@ -228,6 +234,7 @@ fn stage(run: &mut Bringing) -> Result<Done, Error> {
 }
 
 fn make_stage(run: &mut Bringing) -> Result<Done, Error> {
+    run.disk = Some(FileSystem::of(&run.node.root.staging())?);
     for folder in [run.staged.clone(), run.tree(), run.records()] {
         fs::create_dir(&folder)?;
         fs::set_mode(&folder, 0o755)?;
@@ -304,7 +311,7 @@ fn seal(run: &mut Bringing) -> Result<Done, Error> {
     if let Err(error) = run.ledger.save(&run.node.root.ledger()) {
         run.sink.emit(Event::Warning { text: format!("the next fetch will hash more than it need: {error}") });
     }
-    fs::sync_fs(&run.staged)?;
+    run.disk.as_ref().ok_or(Error::NoPlan)?.sync()?;
     Ok(Done::default())
 }
 

@@ -8,6 +8,8 @@
 use crate::event::{Amount, Event, Sink};
 use crate::sys::clock;
 
+pub mod rehearsal;
+
 /// What a step has to say when it ended well.
 #[derive(Debug, Default)]
 pub struct Done {

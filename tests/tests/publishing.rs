@@ -4,9 +4,12 @@
 use std::path::{Path, PathBuf};
 use std::sync::Barrier;
 
-use pannier_builder::publish::{Error, Outcome};
+use pannier_builder::publish::{Error, Outcome, Publication, TABLE};
+use pannier_shared::event::Silent;
 use pannier_shared::id::Target;
-use pannier_tests::World;
+use pannier_shared::steps::rehearsal::{Break, rehearse};
+use pannier_shared::sys::clock;
+use pannier_tests::{World, runtime};
 
 fn published(world: &World) -> PathBuf {
     world.path("store").join("polls/releases/v1").join(Target::host().as_str())
@@ -54,6 +57,22 @@ fn a_try_that_was_cut_off_before_the_statement_is_finished_by_the_next() {
     assert_eq!(world.publish(&built).unwrap(), Outcome::Published);
     std::fs::remove_file(published(&world).join("release.json")).unwrap();
     assert!(refused(world.publish(&build_other(&world))));
+}
+
+/// What cannot be taken back is what nobody sees; only the last step announces.
+#[test]
+fn a_publication_that_breaks_at_any_step_is_seen_by_nobody_and_the_next_one_succeeds() {
+    for at in Break::all(TABLE.len()) {
+        let world = World::new();
+        let built = world.build("v1");
+        let (store, now) = (Box::new(world.store()), clock::now());
+        let mut run = Publication::open(&built, store, runtime(), world.trust.clone(), now).unwrap();
+        assert!(rehearse(TABLE, &mut run, at, &Silent).unwrap().is_empty(), "{at:?}");
+        let announced = at == Break::After(TABLE.len() - 1);
+        assert_eq!(published(&world).join("release.json").exists(), announced, "{at:?}");
+        let again = if announced { Outcome::SameAlready } else { Outcome::Published };
+        assert_eq!(world.publish(&built).unwrap(), again, "{at:?}");
+    }
 }
 
 #[test]

@@ -80,9 +80,14 @@ pub enum Error {
 }
 
 impl Error {
-    /// True when the store or the way to it is at fault, and not this machine: what was written so far is good.
+    /// True when the store or the way to it is at fault, and neither this machine nor whoever signed the release: what was
+    /// written so far is good, and of use to the next fetch.
     pub fn is_of_the_store(&self) -> bool {
-        matches!(self, Self::Store { .. } | Self::Archive(_))
+        match self {
+            Self::Store { .. } => true,
+            Self::Archive(error) => is_damage(error),
+            Self::Content(_) | Self::Fs(_) | Self::Thread => false,
+        }
     }
 }
 
@@ -214,11 +219,9 @@ impl Decoders<'_> {
     /// Writes out what the decoders wrote so far, while they go on. An error is one of the fetch: the kernel reports it
     /// only once.
     fn flush(&self, asked: &Receiver<()>) {
-        for () in asked {
-            if let Err(error) = fs::sync_fs(self.unpacker.staging().path()) {
-                self.fail(error.into());
-            }
-        }
+        let synced = fs::FileSystem::of(self.unpacker.staging().path())
+            .and_then(|disk| asked.into_iter().try_for_each(|()| disk.sync()));
+        synced.unwrap_or_else(|error| self.fail(error.into()));
     }
 
     fn fail(&self, error: unpack::Error) {

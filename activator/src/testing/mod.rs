@@ -19,6 +19,12 @@ use crate::prune::Keep;
 use crate::record;
 use crate::state::{Direction, Release};
 
+mod facts;
+#[path = "../../tests/support/release.rs"]
+pub mod release;
+
+pub use facts::facts;
+
 /// A node of one app, `polls`.
 pub struct Fixture {
     _dir: tempfile::TempDir,

@@ -7,14 +7,13 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
-use pannier_shared::archive::toc::{Class, Group};
-use pannier_shared::archive::write::{Content, Member, Options, pack};
 use pannier_shared::digest::Digest;
-use pannier_shared::event::Silent;
 use pannier_shared::id::Target;
 use pannier_shared::keys;
 use pannier_shared::signature::{SigningKey, sign};
 use pannier_shared::statement::*;
+
+mod release;
 
 pub struct World {
     pub dir: tempfile::TempDir,
@@ -106,31 +105,7 @@ impl World {
 
     /// Like [`Self::publish`], after `change` had its way with the statement.
     pub fn publish_as(&self, version: &str, files: &[(&str, &str)], change: impl FnOnce(&mut Statement)) {
-        let source = tempfile::tempdir().unwrap();
-        let group = Group { class: Class::App, name: String::new() };
-        let mut members = vec![Member { path: "app".into(), group: group.clone(), content: Content::Folder }];
-        for (name, text) in files {
-            let path = source.path().join(name);
-            std::fs::write(&path, text).unwrap();
-            let content = Content::File { source: path, size: text.len() as u64, executable: *name == "run" };
-            members.push(Member { path: format!("app/{name}"), group: group.clone(), content });
-        }
-        let content = Content::Link { target: "health.txt".into() };
-        members.push(Member { path: "app/link".into(), group, content });
-        let mut bytes = Vec::new();
-        let artifact = pack(members, Options { level: 3, workers: 1 }, &mut bytes, &Silent).unwrap();
-        let mut statement = Statement {
-            kind: ReleaseType::Release,
-            format: FORMAT,
-            release: described(version),
-            artifact,
-            documents: Default::default(),
-        };
-        change(&mut statement);
-        let release = &statement.release;
-        self.put(keys::artifact(&release.app, &release.version, &release.target).as_str(), &bytes);
-        let key = keys::statement(&release.app, &release.version, &release.target);
-        self.put(key.as_str(), &sign(&statement, &self.key).unwrap());
+        release::publish(&self.path("store"), &self.key, version, files, change);
     }
 
     /// A release that serves `/health.txt` and `/version.txt`.
@@ -163,17 +138,11 @@ impl World {
             who: "test".into(),
         };
         let key = keys::channel(&pointer.app, &pointer.channel);
-        self.put(key.as_str(), &sign(&pointer, &self.key).unwrap());
+        release::put(&self.path("store"), key.as_str(), &sign(&pointer, &self.key).unwrap());
     }
 
     pub fn store_file(&self, version: &str, name: &str) -> PathBuf {
         self.path("store").join(format!("polls/releases/{version}/{}/{name}", Target::host()))
-    }
-
-    fn put(&self, key: &str, bytes: &[u8]) {
-        let path = self.path("store").join(key);
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(path, bytes).unwrap();
     }
 
     fn command(&self, arguments: &str) -> Command {
@@ -275,34 +244,3 @@ cd "$PANNIER_RELEASE/app"
 python3 -m http.server --bind 127.0.0.1 PORT &
 echo $! > "$PANNIER_ROOT/shared/pid"
 "#;
-
-fn described(version: &str) -> Description {
-    Description {
-        app: "polls".parse().unwrap(),
-        version: version.parse().unwrap(),
-        target: Target::host(),
-        source: None,
-        interpreter: Interpreter {
-            origin: InterpreterOrigin::Bundled,
-            implementation: "cpython".into(),
-            python: "3.11".into(),
-            version: "3.11.7".into(),
-            abi: "cpython-311-x86_64-linux-gnu".into(),
-            cache_tag: "cpython-311".into(),
-            link: "venv/bin/python".into(),
-        },
-        built_on: None,
-        libc_floor: None,
-        libc_floor_of: None,
-        dependencies: Vec::new(),
-        django: Django {
-            settings: "polls.settings".into(),
-            folder: ".".into(),
-            wsgi: None,
-            asgi: None,
-            static_url: "/static/".into(),
-            static_hashed: true,
-        },
-        built_by: "test".into(),
-    }
-}

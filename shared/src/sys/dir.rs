@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags};
-use rustix::io::Errno;
+use rustix::io::{Errno, retry_on_intr};
 
 use super::fs::{Error, Result, failed};
 use super::look::Look;
@@ -25,7 +25,7 @@ impl Dir {
     /// Opens an existing directory.
     pub fn open(path: &Path) -> Result<Self> {
         let flags = OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::RDONLY;
-        let handle = rustix::fs::open(path, flags, Mode::empty());
+        let handle = retry_on_intr(|| rustix::fs::open(path, flags, Mode::empty()));
         let handle = handle.map_err(|errno| failed("open the folder", path)(errno.into()))?;
         Ok(Self { handle, path: path.to_owned() })
     }
@@ -201,7 +201,7 @@ fn is_exactly(stat: &rustix::fs::Stat, mode: Mode) -> bool {
 /// Opens a path that cannot lead out of `within`, nor through a link.
 fn open_beneath(within: BorrowedFd<'_>, path: &str, flags: OFlags, mode: Mode) -> rustix::io::Result<OwnedFd> {
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-    rustix::fs::openat2(within, path, flags, mode, resolve)
+    retry_on_intr(|| rustix::fs::openat2(within, path, flags, mode, resolve))
 }
 
 /// Whether a link was made; some reasons only mean that it cannot be made here.

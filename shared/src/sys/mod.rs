@@ -17,3 +17,4 @@ pub mod lock;
 pub mod look;
 pub mod memory;
 pub mod process;
+pub(crate) mod sync;

@@ -1,0 +1,81 @@
+//! A release of some small files, packed and signed for real.
+#![allow(clippy::disallowed_methods, clippy::unwrap_used, reason = "tests play the builder")]
+
+use std::path::Path;
+
+use pannier_shared::archive::toc::{Class, Group};
+use pannier_shared::archive::write::{Content, Member, Options, pack};
+use pannier_shared::event::Silent;
+use pannier_shared::id::Target;
+use pannier_shared::keys;
+use pannier_shared::signature::{SigningKey, sign};
+use pannier_shared::statement::*;
+
+/// Puts a release whose `app/` holds these files into the directory store `store`, after `change` had its way with the
+/// statement.
+pub fn publish(
+    store: &Path,
+    key: &SigningKey,
+    version: &str,
+    files: &[(&str, &str)],
+    change: impl FnOnce(&mut Statement),
+) {
+    let source = tempfile::tempdir().unwrap();
+    let group = Group { class: Class::App, name: String::new() };
+    let mut members = vec![Member { path: "app".into(), group: group.clone(), content: Content::Folder }];
+    for (name, text) in files {
+        let path = source.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        let content = Content::File { source: path, size: text.len() as u64, executable: *name == "run" };
+        members.push(Member { path: format!("app/{name}"), group: group.clone(), content });
+    }
+    let content = Content::Link { target: "health.txt".into() };
+    members.push(Member { path: "app/link".into(), group, content });
+    let mut bytes = Vec::new();
+    let artifact = pack(members, Options { level: 3, workers: 1 }, &mut bytes, &Silent).unwrap();
+    let (kind, documents) = (ReleaseType::Release, Default::default());
+    let mut statement = Statement { kind, format: FORMAT, release: described(version), artifact, documents };
+    change(&mut statement);
+    let release = &statement.release;
+    put(store, keys::artifact(&release.app, &release.version, &release.target).as_str(), &bytes);
+    let name = keys::statement(&release.app, &release.version, &release.target);
+    put(store, name.as_str(), &sign(&statement, key).unwrap());
+}
+
+/// Puts bytes into a directory store.
+pub fn put(store: &Path, key: &str, bytes: &[u8]) {
+    let path = store.join(key);
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    std::fs::write(path, bytes).unwrap();
+}
+
+fn described(version: &str) -> Description {
+    Description {
+        app: "polls".parse().unwrap(),
+        version: version.parse().unwrap(),
+        target: Target::host(),
+        source: None,
+        interpreter: Interpreter {
+            origin: InterpreterOrigin::Bundled,
+            implementation: "cpython".into(),
+            python: "3.11".into(),
+            version: "3.11.7".into(),
+            abi: "cpython-311-x86_64-linux-gnu".into(),
+            cache_tag: "cpython-311".into(),
+            link: "venv/bin/python".into(),
+        },
+        built_on: None,
+        libc_floor: None,
+        libc_floor_of: None,
+        dependencies: Vec::new(),
+        django: Django {
+            settings: "polls.settings".into(),
+            folder: ".".into(),
+            wsgi: None,
+            asgi: None,
+            static_url: "/static/".into(),
+            static_hashed: true,
+        },
+        built_by: "test".into(),
+    }
+}
