@@ -23,8 +23,11 @@ use pannier_shared::store::dir::DirStore;
 use pannier_shared::sys::clock;
 
 pub mod delay;
+pub mod disk;
+pub mod hostile;
 pub mod proxy;
 pub mod scene;
+pub mod torture;
 pub mod web;
 
 /// A key, a trust file, a directory store and a node's root, in a temporary folder of their own.
@@ -164,12 +167,12 @@ pub fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
 }
 
-/// One of Pannier's programs, built beside the test that runs.
+/// One of Pannier's programs, built beside the program or in the folder above the test that runs.
 pub fn program(name: &str) -> PathBuf {
-    let test = std::env::current_exe().unwrap();
-    let path = test.parent().unwrap().parent().unwrap().join(name);
-    assert!(path.exists(), "{} is missing: run `cargo build --workspace` first", path.display());
-    path
+    let us = std::env::current_exe().unwrap();
+    let places = us.ancestors().skip(1).take(2).map(|folder| folder.join(name));
+    let found = places.into_iter().find(|path| path.is_file());
+    found.unwrap_or_else(|| panic!("`{name}` is missing: run `cargo build --workspace` first"))
 }
 
 /// What a finished program printed, for messages.

@@ -3,45 +3,12 @@
 //! skipped.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, missing_docs, reason = "a test")]
 
-use std::io::Write;
-use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use pannier_s3_server::{Faults, Options, Server};
 use pannier_shared::store;
+use pannier_tests::disk::Disk;
 use pannier_tests::{World, noise, program, runtime, said};
-
-/// A mounted tmpfs.
-struct Disk(PathBuf);
-
-impl Disk {
-    /// None, with a word about it, where mounting is not permitted.
-    fn mount(at: &Path, options: &str) -> Option<Self> {
-        std::fs::create_dir_all(at).unwrap();
-        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", options, "pannier-test"]).arg(at).output();
-        match mounted {
-            Ok(output) if output.status.success() => Some(Self(at.to_owned())),
-            other => {
-                let why = other.map_or_else(|error| error.to_string(), |output| said(&output));
-                // Not by `println`, which nobody sees of a test that passes.
-                let _ = writeln!(std::io::stderr(), "skipped: a tmpfs cannot be mounted here: {why}");
-                None
-            }
-        }
-    }
-
-    /// Takes all room that is left.
-    fn fill(&self) {
-        let mut file = std::fs::File::create(self.0.join("filler")).unwrap();
-        while file.write_all(&[0; 4096]).is_ok() {}
-    }
-}
-
-impl Drop for Disk {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
-    }
-}
 
 /// Exit 8, with these words; no release and nothing half is left.
 fn refused(world: &World, output: &Output) -> String {
@@ -61,7 +28,7 @@ fn told(world: &World, output: &Output) -> String {
 #[test]
 fn too_little_room_is_refused_before_the_download() {
     let world = World::new();
-    let Some(disk) = Disk::mount(&world.root(), "size=2m,nr_inodes=2000") else { return };
+    let Some(disk) = Disk::tmpfs(&world.root(), "size=2m,nr_inodes=2000") else { return };
     world.publish(&world.build("v1")).unwrap();
     let told = refused(&world, &world.run(&["--quiet", "fetch", "polls", "v1"]));
     insta::assert_snapshot!(told, @r#"
@@ -78,7 +45,7 @@ fn too_little_room_is_refused_before_the_download() {
 #[test]
 fn too_few_files_are_refused_before_the_download() {
     let world = World::new();
-    let Some(disk) = Disk::mount(&world.root(), "size=64m,nr_inodes=30") else { return };
+    let Some(disk) = Disk::tmpfs(&world.root(), "size=64m,nr_inodes=30") else { return };
     world.publish(&world.build("v1")).unwrap();
     let told = refused(&world, &world.run(&["--quiet", "fetch", "polls", "v1"]));
     insta::assert_snapshot!(told, @r#"
@@ -110,7 +77,7 @@ fn releases(world: &World) -> Vec<String> {
 #[test]
 fn room_is_made_before_the_download_by_what_need_not_stay_and_no_more() {
     let world = World::new();
-    let Some(disk) = Disk::mount(&world.root(), "size=32m") else { return };
+    let Some(disk) = Disk::tmpfs(&world.root(), "size=32m") else { return };
     for (version, own) in [("v1", 4), ("v2", 4), ("v3", 4), ("v4", 4), ("v5", 13), ("v6", 40)] {
         publish_with(&world, version, own);
     }
@@ -135,7 +102,7 @@ fn room_is_made_before_the_download_by_what_need_not_stay_and_no_more() {
 #[test]
 fn a_disk_that_fills_up_during_the_fetch_is_cleaned_up_and_the_next_one_succeeds() {
     let world = World::new();
-    let Some(disk) = Disk::mount(&world.root(), "size=64m") else { return };
+    let Some(disk) = Disk::tmpfs(&world.root(), "size=64m") else { return };
     let server = Server::start(Options { dir: Some(world.path("s3")), ..Options::default() }).unwrap();
     let variables = [
         ("AWS_ENDPOINT_URL", server.url()),
@@ -172,7 +139,7 @@ fn a_disk_that_fills_up_during_the_fetch_is_cleaned_up_and_the_next_one_succeeds
 #[test]
 fn a_build_whose_output_folder_is_full_leaves_nothing_in_it() {
     let world = World::new();
-    let Some(disk) = Disk::mount(&world.path("out"), "size=1m") else { return };
+    let Some(disk) = Disk::tmpfs(&world.path("out"), "size=1m") else { return };
     std::fs::create_dir(world.path("site")).unwrap();
     std::fs::write(world.path("site/manage.py"), "").unwrap();
     std::fs::write(world.path("site/film.bin"), noise(2 << 20, 4)).unwrap();

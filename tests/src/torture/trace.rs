@@ -1,0 +1,99 @@
+//! Which system calls a command makes, and the command with one of them harmed: by `strace`.
+
+use std::collections::{HashMap, HashSet};
+use std::process::{Command, Output};
+
+use super::node::{Node, Threads, Verb};
+use crate::program;
+
+/// The n-th call of a kind that a thread makes.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Point {
+    /// Which call.
+    pub call: String,
+    /// The how manyth of its thread, from 1.
+    pub at: usize,
+}
+
+impl std::fmt::Display for Point {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}", self.call, self.at)
+    }
+}
+
+/// All points of a verb in the order in which they came, each once. The node is left after the verb.
+pub fn points(node: &Node, verb: &Verb) -> Result<Vec<Point>, String> {
+    let log = node.world.path("strace.log");
+    let output = strace(node, verb, &["-o", log.to_str().unwrap_or_default()])?;
+    if !output.status.success() {
+        return Err(crate::said(&output));
+    }
+    let text = std::fs::read(&log).map_err(|error| error.to_string())?;
+    Ok(parse(&String::from_utf8_lossy(&text)))
+}
+
+/// What came of a harmed command.
+pub struct Harmed {
+    /// What it came to.
+    pub output: Output,
+    /// Whether it was harmed at all: it may have made fewer calls this time.
+    pub was: bool,
+}
+
+/// Runs a verb with `harm` done to it at a point: "signal=SIGKILL", "error=EIO".
+pub fn harmed(node: &Node, verb: &Verb, point: &Point, harm: &str) -> Result<Harmed, String> {
+    let log = node.world.path("strace.log");
+    let Point { call, at } = point;
+    let (trace, inject) = (format!("trace={call}"), format!("inject={call}:{harm}:when={at}"));
+    let output = strace(node, verb, &["-o", log.to_str().unwrap_or_default(), "-e", &trace, "-e", &inject])?;
+    let text = std::fs::read(&log).map_err(|error| error.to_string())?;
+    let text = String::from_utf8_lossy(&text);
+    Ok(Harmed { output, was: text.contains("(INJECTED)") || text.contains("+++ killed by SIGKILL") })
+}
+
+fn strace(node: &Node, verb: &Verb, options: &[&str]) -> Result<Output, String> {
+    let mut command = Command::new("strace");
+    command.env_clear().env("PATH", "/usr/bin:/bin").args(["-q", "-e", "signal=none"]).args(options);
+    if verb.threads == Threads::Several {
+        command.arg("-f");
+    }
+    command.arg(program("pannier-activator")).arg("--config").arg(node.world.path("activator.toml")).arg("--quiet");
+    command.args(verb.command).output().map_err(|error| format!("strace: {error}"))
+}
+
+/// Reads strace's lines: `PID name(...` with several threads, else `name(...`.
+fn parse(text: &str) -> Vec<Point> {
+    let (mut made, mut seen, mut points) = (HashMap::new(), HashSet::new(), Vec::new());
+    for line in text.lines() {
+        let first = line.split_whitespace().next().unwrap_or_default();
+        let (thread, rest) = match first.parse::<u32>() {
+            Ok(thread) => (thread, line[line.find(first).unwrap_or(0) + first.len()..].trim_start()),
+            Err(_) => (0, line),
+        };
+        let Some((call, _)) = rest.split_once('(') else { continue };
+        if call.is_empty() || !call.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
+            continue;
+        }
+        let at = made.entry((thread, call.to_owned())).or_insert(0);
+        *at += 1;
+        let point = Point { call: call.to_owned(), at: *at };
+        if seen.insert(point.clone()) {
+            points.push(point);
+        }
+    }
+    points
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_thread_is_counted_by_itself_and_each_point_named_once() {
+        let text = "7 openat(AT_FDCWD, \"a(b\") = 3\n8 openat(AT_FDCWD, \"b\" <unfinished ...>\n7 openat(1) = 4\n\
+                    8 <... openat resumed>) = 5\n8 +++ exited with 0 +++\n7 exit_group(0) = ?\n";
+        let said: Vec<String> = parse(text).iter().map(Point::to_string).collect();
+        assert_eq!(said, ["openat 1", "openat 2", "exit_group 1"]);
+        assert_eq!(parse("read(3, \"\", 0) = 0\n--- SIGCHLD {} ---\n").len(), 1);
+    }
+}

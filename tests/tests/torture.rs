@@ -1,0 +1,38 @@
+//! The short form of each part of the torture; `scripts/torture` does the whole.
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, missing_docs, reason = "a test")]
+
+use std::io::Write;
+
+use pannier_tests::torture::{Extent, PARTS};
+
+/// Nothing broke; what cannot be tried here (mounting takes root) is said.
+fn holds(part: &str) {
+    let part = PARTS.iter().find(|known| known.name == part).unwrap();
+    for figure in (part.run)(Extent::Short) {
+        match &figure.skipped {
+            // Not by `println`, which nobody sees of a test that passes.
+            Some(why) => drop(writeln!(std::io::stderr(), "skipped: {}: {why}", figure.what)),
+            None => assert!(figure.holds(), "{figure}"),
+        }
+    }
+}
+
+#[test]
+fn killed() {
+    holds("kill");
+}
+
+#[test]
+fn failed() {
+    holds("fail");
+}
+
+#[test]
+fn cut() {
+    holds("cut");
+}
+
+#[test]
+fn poisoned() {
+    holds("poison");
+}
