@@ -33,6 +33,11 @@ fn cut() {
 }
 
 #[test]
+fn full() {
+    holds("full");
+}
+
+#[test]
 fn poisoned() {
     holds("poison");
 }

@@ -5,8 +5,10 @@
 //! and what broke. [`node::VERBS`] is the list of what a node is doing meanwhile; a new command that changes something gets
 //! its line there, and is then killed, failed and cut like the others.
 
+mod beneath;
 mod cut;
 mod fail;
+mod full;
 mod kill;
 mod node;
 mod poison;
@@ -36,6 +38,8 @@ pub const PARTS: &[Part] = &[
     Part { name: "kill", does: "SIGKILL at every system call", run: kill::run },
     Part { name: "fail", does: "an error at every call that writes", run: fail::run },
     Part { name: "cut", does: "power cuts on ext4 and XFS", run: cut::run },
+    Part { name: "full", does: "disks without room, in bytes and inodes", run: full::run },
+    Part { name: "beneath", does: "a disk that cannot write what it took", run: beneath::run },
     Part { name: "poison", does: "hostile artifacts that a trusted key signed", run: poison::run },
 ];
 
