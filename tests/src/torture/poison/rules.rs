@@ -36,6 +36,7 @@ pub const TREES: &[Rule] = &[
     rule("absolute link", Twist::Tree(|app| app.link("app/out", "/etc/passwd")), "link to the absolute path"),
     rule("link out by links", Twist::Tree(link_out_by_links), "leaves the tree"),
     rule("link in a circle", Twist::Tree(|app| app.link("app/o", "o")), "goes in circles"),
+    rule("link through itself", Twist::Tree(|app| app.link("app/o", "x/../o/y")), "goes in circles"),
     rule("empty link", Twist::Tree(|app| app.link("app/o", "")), "not a plain relative path"),
     rule("link to a long path", Twist::Tree(|app| app.link("app/o", "a/".repeat(600) + "a")), "not a plain relative"),
     rule("link, then write through it", Twist::Tree(|app| app.file("app/link/x", b"x")), "does not come before it"),
