@@ -24,10 +24,10 @@ fn main() -> ExitCode {
     for part in PARTS.iter().filter(|part| named.is_empty() || named.iter().any(|name| name == part.name)) {
         println!("\n== {}: {}", part.name, part.does);
         let began = Instant::now();
-        for figure in (part.run)(extent) {
+        (part.run)(extent, &mut |figure| {
             println!("{figure}");
             all_hold &= figure.holds();
-        }
+        });
         println!("   {:.0} s", began.elapsed().as_secs_f64());
     }
     if said("--check") && !all_hold { ExitCode::FAILURE } else { ExitCode::SUCCESS }

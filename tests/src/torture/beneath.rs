@@ -14,13 +14,13 @@ use crate::{program, said};
 const LEFT_BELOW: u64 = 3 << 20;
 
 /// Breaks a disk beneath a fetch.
-pub fn run(_: Extent) -> Vec<Figure> {
+pub fn run(_: Extent, tell: &mut dyn FnMut(Figure)) {
     let mut figure = Figure::of("a disk that cannot write what it took");
     match broken_beneath() {
-        Err(why) => return vec![Figure::skipped(figure.what, why)],
+        Err(why) => return tell(Figure::skipped(figure.what, why)),
         Ok((node, _disk, _below)) => figure.count("fetch", sync_is_told(&node)),
     }
-    vec![figure]
+    tell(figure);
 }
 
 fn broken_beneath() -> Result<(Node, Disk, Disk), String> {

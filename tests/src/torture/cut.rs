@@ -35,27 +35,25 @@ const DAY: &[&[&str]] = &[
 const SEE: &[&str] = &["fetch", "polls", "@staging"];
 
 /// Cuts the power on both file systems.
-pub fn run(extent: Extent) -> Vec<Figure> {
+pub fn run(extent: Extent, tell: &mut dyn FnMut(Figure)) {
     let kinds: &[Kind] = if extent == Extent::Short { &[Kind::Ext4] } else { &[Kind::Ext4, Kind::Xfs] };
-    kinds.iter().flat_map(|kind| on(*kind, extent)).collect()
+    kinds.iter().for_each(|kind| on(*kind, extent, tell));
 }
 
-fn on(kind: Kind, extent: Extent) -> Vec<Figure> {
+fn on(kind: Kind, extent: Extent, tell: &mut dyn FnMut(Figure)) {
     let name = kind.name();
-    let mut figures = Vec::new();
     for verb in VERBS {
         let what = format!("{name}: cut at each commit of {}", verb.name);
-        figures.push(match Cut::ready(kind, verb.before) {
+        tell(match Cut::ready(kind, verb.before) {
             Ok(cut) => cut.at_each_commit(what, verb, extent),
             Err(why) => Figure::skipped(what, why),
         });
     }
     let what = format!("{name}: cut at random");
-    figures.push(match Cut::ready(kind, &[]) {
+    tell(match Cut::ready(kind, &[]) {
         Ok(cut) => cut.at_random(what, extent),
         Err(why) => Figure::skipped(what, why),
     });
-    figures
 }
 
 /// A node whose root is a disk of its own, which is laid anew before each cut.

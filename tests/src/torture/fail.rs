@@ -47,21 +47,21 @@ const MADE_AGAIN: &[&str] = &["open", "openat", "openat2", "write", "pwrite64", 
 const CLEAN: &[i32] = &[1, 2, 6, 7, 8, 9, 127];
 
 /// Fails every verb.
-pub fn run(extent: Extent) -> Vec<Figure> {
-    VERBS.iter().flat_map(|verb| fail(verb, extent)).collect()
+pub fn run(extent: Extent, tell: &mut dyn FnMut(Figure)) {
+    VERBS.iter().for_each(|verb| fail(verb, extent, tell));
 }
 
-fn fail(verb: &Verb, extent: Extent) -> Vec<Figure> {
+fn fail(verb: &Verb, extent: Extent, tell: &mut dyn FnMut(Figure)) {
     let node = Node::ready(verb, Size::Small);
     let before = node.facts();
     let points = match trace::points(&node, verb) {
         Ok(points) => points,
-        Err(why) => return vec![Figure::skipped(verb.name, why)],
+        Err(why) => return tell(Figure::skipped(verb.name, why)),
     };
     let after = node.facts();
     let every = if extent == Extent::Short { 41 } else { 1 };
     let points: Vec<Point> = points.into_iter().filter(|point| CALLS.contains(&point.call.as_str())).collect();
-    let each = ERRORS.iter().enumerate().map(|(first, error)| {
+    for (first, error) in ERRORS.iter().enumerate() {
         let mut figure = Figure::of(format!("{error} in {}", verb.name));
         // Not the same ones for each error where not all are tried.
         for point in points.iter().skip(first * 7 % every).step_by(every) {
@@ -69,9 +69,8 @@ fn fail(verb: &Verb, extent: Extent) -> Vec<Figure> {
             let came = fail_at(&node, verb, point, error, (&before, &after));
             figure.count(point, came);
         }
-        figure
-    });
-    each.collect()
+        tell(figure);
+    }
 }
 
 fn fail_at(

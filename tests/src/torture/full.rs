@@ -33,11 +33,11 @@ const FETCH: &Verb =
     &Verb { name: "fetch", before: &[], command: &["fetch", "polls", "v2"], threads: Threads::Several };
 
 /// Takes the room away.
-pub fn run(extent: Extent) -> Vec<Figure> {
+pub fn run(extent: Extent, tell: &mut dyn FnMut(Figure)) {
     let places: &[On] = if extent == Extent::Short { &[On::Tmpfs] } else { &[On::Tmpfs, On::Ext4] };
     let size = if extent == Extent::Short { Size::Small } else { Size::Large };
     let all = places.iter().flat_map(|on| [Lack::Bytes, Lack::Inodes].map(|lack| (*on, lack)));
-    all.map(|(on, lack)| full(on, lack, size)).collect()
+    all.for_each(|(on, lack)| tell(full(on, lack, size)));
 }
 
 fn full(on: On, lack: Lack, size: Size) -> Figure {
@@ -152,7 +152,7 @@ fn overtaken(
     }
     // A thread that stops only now would stay stopped.
     while let (Some(process), Ok(None)) = (&stopped, running.try_wait()) {
-        let _ = Command::new("kill").args(["-CONT", process]).status();
+        let _ = Command::new("kill").args(["-CONT", process]).stderr(Stdio::null()).status();
         std::thread::sleep(Duration::from_millis(20));
     }
     let output = running.wait_with_output().map_err(|error| error.to_string())?;

@@ -17,9 +17,9 @@ const DRAWN: usize = 200;
 const LAST: usize = 60;
 
 /// Kills every verb.
-pub fn run(extent: Extent) -> Vec<Figure> {
+pub fn run(extent: Extent, tell: &mut dyn FnMut(Figure)) {
     let sizes: &[Size] = if extent == Extent::Short { &[Size::Small] } else { &[Size::Small, Size::Large] };
-    sizes.iter().flat_map(|size| VERBS.iter().map(|verb| kill(verb, *size, extent))).collect()
+    sizes.iter().for_each(|size| VERBS.iter().for_each(|verb| tell(kill(verb, *size, extent))));
 }
 
 fn kill(verb: &Verb, size: Size, extent: Extent) -> Figure {

@@ -29,8 +29,8 @@ pub struct Part {
     pub name: &'static str,
     /// What it does, for a person.
     pub does: &'static str,
-    /// Does it.
-    pub run: fn(Extent) -> Vec<Figure>,
+    /// Does it, and tells each figure when it is known.
+    pub run: fn(Extent, &mut dyn FnMut(Figure)),
 }
 
 /// All of them.

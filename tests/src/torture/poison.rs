@@ -41,13 +41,12 @@ const HEADER: usize = 512;
 const PADDING: usize = HEADER + 512 + 100;
 
 /// Feeds a node every artifact.
-pub fn run(_: Extent) -> Vec<Figure> {
+pub fn run(_: Extent, tell: &mut dyn FnMut(Figure)) {
     let table = Table::new();
     let named =
         [("names and links", TREES), ("frames and rows", FRAMES), ("parts of the file", FILES), ("texts", TEXTS)];
-    let mut figures: Vec<Figure> = named.iter().map(|(what, rules)| table.feed_all(what, rules)).collect();
-    figures.push(table.feed_headers());
-    figures
+    named.iter().for_each(|(what, rules)| tell(table.feed_all(what, rules)));
+    tell(table.feed_headers());
 }
 
 /// A node where v1 serves.
