@@ -14,7 +14,7 @@ use crate::testing::{Fixture, facts, runtime, v};
 fn serving() -> Fixture {
     let mut fixture = Fixture::with(&["v1", "v2"]);
     let command = ["sh", "-c", "echo $PANNIER_VERSION > ../../started"].map(str::to_owned).to_vec();
-    fixture.config.restart = Some(Restart { command, timeout: Duration::from_secs(20), env_file: None });
+    fixture.config.restart = Some(Restart { command, timeout: Duration::from_secs(20), env_file: None, user: None });
     fixture.activate("v1").unwrap();
     fixture
 }
@@ -26,8 +26,9 @@ fn an_activation_that_breaks_at_any_step_leaves_the_disk_as_it_was() {
             let fixture = serving();
             let before = facts(&fixture.config.root);
             let (mut node, runtime) = (fixture.open().unwrap(), runtime());
-            let request = Request { version: v(version), direction, bad: OnBad::Refuse };
-            let mut run = Activation::begin(Operation::Activate, &mut node, &request, &runtime).unwrap();
+            let (bad, older) = (OnBad::Refuse, OnOlder::Allow);
+            let request = Request { version: v(version), direction, bad, older };
+            let mut run = Activation::begin(Operation::Activate, &mut node, &request, &runtime, &Silent).unwrap();
             let left = rehearse(&table(), &mut run, at, &Silent).unwrap();
             assert!(left.is_empty(), "{at:?}: {left:?}");
             assert_eq!(facts(&fixture.config.root), before, "{at:?}");
@@ -44,9 +45,11 @@ fn a_release_that_failed_is_marked_as_bad_and_nothing_else_differs() {
         || -> Vec<String> { facts(&root).into_iter().filter(|fact| !fact.contains("state.json")).collect() };
     let before = but_state();
     let (mut node, runtime) = (fixture.open().unwrap(), runtime());
-    let request = Request { version: v("v2"), direction: Direction::Forward, bad: OnBad::Refuse };
-    let mut run = Activation::begin(Operation::Activate, &mut node, &request, &runtime).unwrap();
+    let (direction, bad, older) = (Direction::Forward, OnBad::Refuse, OnOlder::Refuse);
+    let request = Request { version: v("v2"), direction, bad, older };
+    let mut run = Activation::begin(Operation::Activate, &mut node, &request, &runtime, &Silent).unwrap();
     run.verdict = Some("it does not answer".to_owned());
-    rehearse(&table(), &mut run, Break::After(2), &Silent).unwrap();
+    let restart = table().iter().position(|step| step.name == "restart").unwrap();
+    rehearse(&table(), &mut run, Break::After(restart), &Silent).unwrap();
     assert_eq!((but_state(), node.state.standing(&v("v2"))), (before, Some(Standing::Bad)));
 }

@@ -28,7 +28,9 @@ fn a_fetch_that_breaks_at_any_step_leaves_the_disk_as_it_was() {
         let mut node = fixture.open().unwrap();
         let statement = runtime.block_on(published.statement(&node.app, &v("v2"), &Target::host())).unwrap();
         let origin = Origin { store: &store, trust: &trust, runtime: &runtime };
-        let mut run = Bringing::begin(&mut node, statement, None, origin, &Silent).unwrap();
+        let record = record_of(&statement);
+        let subject = Subject { statement, python: None, record };
+        let mut run = Bringing::begin(Operation::Fetch, &mut node, subject, origin, &Silent).unwrap();
         let left = rehearse(&bring(), &mut run, at, &Silent).unwrap();
         assert!(left.is_empty(), "{at:?}: {left:?}");
         assert_eq!(facts(&fixture.config.root), before, "{at:?}");

@@ -54,7 +54,7 @@ fn tried(place: &Path, executes: bool) -> Result<Features> {
         hard_links: std::fs::hard_link(place.join("b"), place.join("link")).is_ok(),
         clones: dir.can_clone(),
         unnamed: rustix::fs::openat(dir.as_fd(), ".", OFlags::RDWR | OFlags::TMPFILE, Mode::RUSR).is_ok(),
-        syncs: fs::sync_fs(place).is_ok(),
+        syncs: fs::FileSystem::of(place).is_ok_and(|disk| disk.sync().is_ok()),
         executes,
     })
 }
