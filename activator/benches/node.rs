@@ -145,6 +145,7 @@ fn described(version: &str) -> Description {
             static_url: "/static/".to_owned(),
             static_hashed: true,
         },
+        running: Default::default(),
         built_by: "bench".to_owned(),
     }
 }

@@ -1,4 +1,5 @@
-//! `pannier.toml`: what a project says about how it is built. Every key is optional and can be given as a flag too.
+//! `pannier.toml`: what a project says about how it is built and run. Every key is optional and can be given as a flag too,
+//! but for the tables that say how the release is run.
 //!
 //! Reading ([`load`]) and parsing ([`parse`]) are two functions. Keys are checked by name before their types are, so
 //! that a misspelt key is answered with the one that was meant.
@@ -7,10 +8,15 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use pannier_shared::id::{self, AppName, Target};
+use pannier_shared::statement::Running;
 use pannier_shared::sys::fs;
 use serde::{Deserialize, Serialize};
 
 use crate::command_line::CommandLine;
+
+mod running;
+
+use running::Processes;
 
 /// The file's name, at the top of the project.
 pub const FILE: &str = "pannier.toml";
@@ -58,6 +64,8 @@ pub struct Settings {
     pub largest_file: Option<u64>,
     /// The table `[build]`.
     pub build: Build,
+    /// The table `[processes]`.
+    pub processes: Processes,
 }
 
 /// What to do about static files.
@@ -149,6 +157,7 @@ const KEYS: &[&str] = &[
     "allow",
     "largest_file",
     "build",
+    "processes",
 ];
 
 /// Keys of the table `[build]`.
@@ -242,7 +251,13 @@ impl Settings {
             allow: joined(below.allow, self.allow),
             largest_file: self.largest_file.or(below.largest_file),
             build,
+            processes: below.processes.into_iter().chain(self.processes).collect(),
         }
+    }
+
+    /// How the release is run, as its statement says it.
+    pub fn running(&self) -> Running {
+        Running { processes: running::processes(&self.processes) }
     }
 }
 

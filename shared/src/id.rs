@@ -1,4 +1,4 @@
-//! The names Pannier gives to things: app, version, target, channel.
+//! The names Pannier gives to things: app, version, target, channel, process.
 //!
 //! Each is its own type, so that they cannot be swapped, and each can only be made from text that is safe as a
 //! path component, an object key and an argument: what these types hold never needs quoting or escaping again.
@@ -79,6 +79,10 @@ name! {
     /// A version: any label of letters, digits and `.`, `_`, `+`, `-`, starting with a letter or digit, at most 64.
     /// It is a name, never compared for order: the journal and the channel's serial know what is newer.
     Version, "version", version_rule
+}
+name! {
+    /// A process of an app such as `web`. Lower-case letters, digits and `-`, at most 63.
+    ProcessName, "process name", lower_rule
 }
 name! {
     /// A channel such as `production`. Lower-case letters, digits and `-`, at most 63.

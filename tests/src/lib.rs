@@ -228,6 +228,7 @@ pub fn description(version: &str) -> Description {
             static_url: "/static/".to_owned(),
             static_hashed: true,
         },
+        running: Default::default(),
         built_by: "0.0.0-test".to_owned(),
     }
 }

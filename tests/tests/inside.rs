@@ -7,7 +7,7 @@ use std::path::Path;
 use insta::assert_snapshot;
 use pannier_shared::digest::Digest;
 use pannier_shared::id::Target;
-use pannier_shared::statement::{Dependency, Description, Source};
+use pannier_shared::statement::{Dependency, Description, Process, Running, Source, Words};
 use pannier_tests::{APP, World, description, noise};
 use serde_json::Value;
 
@@ -43,7 +43,11 @@ fn described(version: &str, dependencies: &[(&str, &str)]) -> Description {
     let source =
         Source { commit: format!("{:0>40}", version.trim_start_matches('v')), dirty: version == "v2", committed: None };
     let dependencies = dependencies.iter().map(|(name, version)| dependency(name, version)).collect();
-    Description { source: Some(source), libc_floor: Some("2.28".to_owned()), dependencies, ..description(version) }
+    let command = Words::try_from(["gunicorn", "polls.wsgi", "a b"].map(str::to_owned).to_vec()).unwrap();
+    let web = Process { name: "web".parse().unwrap(), command, socket: version == "v2" };
+    let running = Running { processes: vec![web] };
+    let libc_floor = Some("2.28".to_owned());
+    Description { source: Some(source), libc_floor, dependencies, running, ..description(version) }
 }
 
 /// v1 and v2, published; the second has another dependency, and files that changed in every way there is.
@@ -81,6 +85,7 @@ fn show_a_published_release() {
     python     3.11.7, bundled (cpython-311-HOST)
     libc       glibc 2.28 or later
     settings   polls.settings
+    process    web: gunicorn polls.wsgi 'a b'  (on a socket that stays open)
     built by   pannier 0.0.0-test
 
     part                                        files      plain compressed

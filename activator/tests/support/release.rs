@@ -76,6 +76,7 @@ fn described(version: &str) -> Description {
             static_url: "/static/".into(),
             static_hashed: true,
         },
+        running: Default::default(),
         built_by: "test".into(),
     }
 }

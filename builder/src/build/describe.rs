@@ -29,6 +29,7 @@ pub fn description(build: &Build) -> Result<Description, Error> {
         libc_floor_of: build.floor.as_ref().map(|floor| floor.file.clone()),
         dependencies: wheels.iter().map(dependency).collect(),
         django: build.django.get()?.django.clone(),
+        running: build.request.settings.running(),
         built_by: env!("CARGO_PKG_VERSION").to_owned(),
     })
 }

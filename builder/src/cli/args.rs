@@ -350,6 +350,7 @@ impl Build {
                     Installer::Pip => settings::Installer::Pip,
                 }),
             },
+            ..Settings::default()
         }
     }
 }

@@ -159,8 +159,16 @@ fn said(release: &Description) -> Vec<(&'static str, Option<String>)> {
         ("asgi", django.asgi.clone()),
         ("static URL", Some(django.static_url.clone())),
         ("hashed names", Some(if django.static_hashed { "yes" } else { "no" }.to_owned())),
+        ("processes", processes(release)),
         ("built by", Some(format!("pannier {}", release.built_by))),
     ]
+}
+
+/// All processes in one line; nothing where there are none.
+fn processes(release: &Description) -> Option<String> {
+    let processes = &release.running.processes;
+    let told: Vec<String> = processes.iter().map(|process| format!("{}: {}", process.name, process.command)).collect();
+    (!told.is_empty()).then(|| told.join("; "))
 }
 
 /// What two releases say differently of themselves, dependencies aside.

@@ -136,6 +136,10 @@ fn origin(f: &mut fmt::Formatter<'_>, release: &Description) -> fmt::Result {
         writeln!(f, "libc       {} {} or later{of}", libc_name(&release.target), said(floor))?;
     }
     writeln!(f, "settings   {}", said(&release.django.settings))?;
+    for process in &release.running.processes {
+        let socket = if process.socket { "  (on a socket that stays open)" } else { "" };
+        writeln!(f, "process    {}: {}{socket}", process.name, said(&process.command.to_string()))?;
+    }
     writeln!(f, "built by   pannier {}", said(&release.built_by))
 }
 

@@ -7,9 +7,11 @@ use serde::de::DeserializeOwned;
 
 mod channel;
 mod release;
+mod running;
 
 pub use channel::{Channel, ChannelType};
 pub use release::*;
+pub use running::*;
 
 /// A kind of document that can be signed.
 pub trait Document: Serialize + DeserializeOwned {

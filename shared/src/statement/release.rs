@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::Document;
+use super::{Document, Running};
 use crate::digest::Digest;
 use crate::id::{AppName, DocumentName, Target, Version};
 
@@ -79,6 +79,9 @@ pub struct Description {
     pub dependencies: Vec<Dependency>,
     /// What Django said of the project.
     pub django: Django,
+    /// How it is run on a node; absent in a release that leaves that to the node.
+    #[serde(default, skip_serializing_if = "Running::is_empty")]
+    pub running: Running,
     /// The Pannier version that built it.
     pub built_by: String,
 }

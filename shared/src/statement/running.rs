@@ -1,0 +1,144 @@
+//! How a release is run on a node: what only the app itself knows of that. Where it listens, as whom it runs and with which
+//! secrets is the node's business and in no release.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::ProcessName;
+
+/// The most bytes of a command, all words together: a hand-written line.
+const COMMAND_LIMIT: usize = 8 * 1024;
+
+/// What a release says of how it is run.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Running {
+    /// Its processes, in the order in which they are started.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub processes: Vec<Process>,
+}
+
+impl Running {
+    /// True when the release says nothing of it.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// One process of a release.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Process {
+    /// Its name, "web".
+    pub name: ProcessName,
+    /// What is run.
+    pub command: Words,
+    /// True when it takes its listening socket from whoever starts it (`LISTEN_FDS`), so that the socket can stay open
+    /// while the process is replaced.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub socket: bool,
+}
+
+/// A command as words: no shell reads it. At least one word, the first not empty, no control characters, at most
+/// 8 KiB together. What the first word means on a node is said in the activator's `launch`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Vec<String>", into = "Vec<String>")]
+pub struct Words(Vec<String>);
+
+/// Words that are no command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum BadWords {
+    /// There is no first word.
+    #[error("a command needs a program")]
+    Empty,
+    /// A word has a line break or another control character.
+    #[error("a command must not have line breaks or other control characters")]
+    Control,
+    /// It is too long.
+    #[error("a command must not have more than {COMMAND_LIMIT} bytes")]
+    TooLong,
+}
+
+impl Words {
+    /// The first word.
+    pub fn program(&self) -> &str {
+        // There is one: `try_from` is the only way to make this.
+        self.0.first().map_or("", String::as_str)
+    }
+
+    /// The words after it.
+    pub fn arguments(&self) -> &[String] {
+        self.0.get(1..).unwrap_or_default()
+    }
+}
+
+impl TryFrom<Vec<String>> for Words {
+    type Error = BadWords;
+
+    fn try_from(words: Vec<String>) -> Result<Self, BadWords> {
+        if words.first().is_none_or(String::is_empty) {
+            Err(BadWords::Empty)
+        } else if words.iter().any(|word| word.contains(char::is_control)) {
+            Err(BadWords::Control)
+        } else if words.iter().map(String::len).sum::<usize>() > COMMAND_LIMIT {
+            Err(BadWords::TooLong)
+        } else {
+            Ok(Self(words))
+        }
+    }
+}
+
+impl From<Words> for Vec<String> {
+    fn from(words: Words) -> Self {
+        words.0
+    }
+}
+
+impl fmt::Display for Words {
+    /// For a person: the words as a shell would take them.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=@,+%".contains(c);
+        let quoted = |word: &String| match word.as_str() {
+            "" => "''".to_owned(),
+            text if text.chars().all(plain) => word.clone(),
+            text => format!("'{}'", text.replace('\'', r"'\''")),
+        };
+        f.write_str(&self.0.iter().map(quoted).collect::<Vec<_>>().join(" "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(words: &[&str]) -> Result<Words, BadWords> {
+        Words::try_from(words.iter().map(|&word| word.to_owned()).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn a_command_has_a_program_and_no_control_characters() {
+        let gunicorn = words(&["gunicorn", "--bind", "a b", "", "it's"]).unwrap();
+        assert_eq!((gunicorn.program(), gunicorn.arguments().len()), ("gunicorn", 4));
+        assert_eq!(gunicorn.to_string(), r"gunicorn --bind 'a b' '' 'it'\''s'");
+        assert_eq!(words(&[]), Err(BadWords::Empty));
+        assert_eq!(words(&["", "x"]), Err(BadWords::Empty));
+        assert_eq!(words(&["x", "a\nb"]), Err(BadWords::Control));
+        assert_eq!(words(&["x", &"y".repeat(9000)]), Err(BadWords::TooLong));
+    }
+
+    #[test]
+    fn a_statement_with_a_wrong_command_is_refused_as_a_whole() {
+        let parse = |text: &str| serde_json::from_str::<Running>(text).map_err(|error| error.to_string());
+        let good = r#"{"processes":[{"name":"web","command":["gunicorn"],"socket":true}]}"#;
+        assert_eq!(serde_json::to_string(&parse(good).unwrap()).unwrap(), good);
+        for bad in [
+            r#"{"processes":[{"name":"web","command":[]}]}"#,
+            r#"{"processes":[{"name":"../web","command":["x"]}]}"#,
+            r#"{"processes":[{"name":"web","command":["x\n[Service]"]}]}"#,
+            r#"{"procesess":[]}"#,
+        ] {
+            assert!(parse(bad).is_err(), "{bad}");
+        }
+    }
+}
