@@ -72,9 +72,18 @@ impl World {
 
     fn node(&self) -> Node {
         let root = self.folder.path().join("polls");
-        let rehash = Rehash::default();
-        let keep = Default::default();
-        let config = App { root, channel: None, restart: None, user: None, python: None, rehash, keep, health: None };
+        let config = App {
+            root,
+            channel: None,
+            restart: None,
+            supervised: None,
+            env_file: None,
+            user: None,
+            python: None,
+            rehash: Rehash::default(),
+            keep: Default::default(),
+            health: None,
+        };
         Node::open(&"polls".parse().unwrap(), &config, "bench", &Silent).unwrap()
     }
 }

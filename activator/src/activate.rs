@@ -21,7 +21,7 @@ use crate::node::{Node, NotHere};
 use crate::record;
 use crate::state::{Direction, Standing, State};
 use crate::steps::confirm::{self, confirm};
-use crate::steps::restart::{self, restart};
+use crate::steps::start;
 use crate::steps::switch::switch;
 
 /// The steps, in order, each with what takes it back.
@@ -81,7 +81,7 @@ pub enum Error {
         /// The release.
         version: Version,
         /// Why.
-        source: Box<restart::Error>,
+        source: Box<start::Error>,
     },
     /// It is not healthy.
     #[error("`{version}` is not healthy")]
@@ -150,9 +150,7 @@ impl Failure {
             Error::Incomplete { .. } => {
                 Some(format!("look at it, move it away and fetch it again: `pannier-activator verify {app}`"))
             }
-            Error::Restart { source, .. } if !self.tried => {
-                source.hint().or_else(|| Some("see to `restart` and `env_file` in the app's configuration".to_owned()))
-            }
+            Error::Restart { source, .. } if !self.tried => source.hint(),
             Error::Restart { .. } | Error::Health { .. } => {
                 Some(format!("once it is mended: `pannier-activator activate {app} {} --even-if-bad`", self.version))
             }
@@ -293,29 +291,33 @@ impl<'a> Activation<'a> {
         }
     }
 
-    fn start(&self, version: &Version) -> Result<(), restart::Error> {
-        match &self.node.config.restart {
-            Some(how) => restart(how, &self.node.app, version, &self.node.root),
-            None => Ok(()),
-        }
+    fn start(&self, version: &Version) -> Result<(), Error> {
+        let failed = |source: start::Error| Error::Restart { version: version.clone(), source: source.into() };
+        start::start(self.node, version).map_err(failed)
     }
 
-    /// How many times it asked until the app was healthy; 0 when nothing is configured to be asked.
-    fn ask(&self) -> Result<u32, confirm::Error> {
-        self.node.config.health.as_ref().map_or(Ok(0), |health| confirm(health, self.runtime))
+    /// How many times it asked until the app was healthy; 0 when nothing is configured to be asked. A process that nobody
+    /// asks may have ended meanwhile, so all of them are looked at once more.
+    fn ask(&self, version: &Version) -> Result<u32, Error> {
+        let asked = self.node.config.health.as_ref().map_or(Ok(0), |health| confirm(health, self.runtime));
+        let asked = asked.map_err(|source| self.unhealthy(version, source))?;
+        let failed = |source: start::Error| Error::Restart { version: version.clone(), source: source.into() };
+        start::look(self.node, version).map_err(failed)?;
+        Ok(asked)
     }
 
     /// The new release is bad, by this error. What is known of it is kept before the old one is started again.
     fn condemn(&mut self, error: &Error) {
         self.verdict = Some(one_line(error));
-        if let Err(failed) = evidence::keep(&self.node.root, &self.version, error, clock::now()) {
+        let printed = start::printed(self.node, &self.version, evidence::KEPT);
+        if let Err(failed) = evidence::keep(&self.node.root, &self.version, error, &printed, clock::now()) {
             let text = format!("what is known of the failure could not be kept: {}", one_line(&failed));
             self.sink.emit(Event::Warning { text });
         }
     }
 
     fn unhealthy(&self, version: &Version, source: confirm::Error) -> Error {
-        let printed = if self.restarted { process::tail(&self.node.root.restart_log()) } else { String::new() };
+        let printed = if self.restarted { start::printed(self.node, version, start::SHOWN) } else { String::new() };
         Error::Health { version: version.clone(), source: source.into(), printed: process::last_lines(&printed) }
     }
 }
@@ -336,8 +338,8 @@ fn start_old_again(run: &mut Activation) -> Result<(), Error> {
     if !run.restarted {
         return Ok(());
     }
-    run.start(&version).map_err(|source| Error::Restart { version: version.clone(), source: source.into() })?;
-    run.ask().map_err(|source| run.unhealthy(&version, source))?;
+    run.start(&version)?;
+    run.ask(&version)?;
     Ok(())
 }
 
@@ -362,9 +364,8 @@ fn back_to_old(run: &mut Activation) -> Result<(), Error> {
 }
 
 fn start_new(run: &mut Activation) -> Result<Done, Error> {
-    let Some(how) = &run.node.config.restart else { return Ok(Done::said("no restart command is configured")) };
-    let said = how.command.join(" ");
-    match run.start(&run.version) {
+    let Some(said) = start::said(run.node) else { return Ok(Done::said("no restart is configured")) };
+    match start::start(run.node, &run.version) {
         Ok(()) => run.restarted = true,
         Err(source) => {
             run.restarted = source.had_begun();
@@ -379,11 +380,10 @@ fn start_new(run: &mut Activation) -> Result<Done, Error> {
 }
 
 fn ask(run: &mut Activation) -> Result<Done, Error> {
-    match run.ask() {
+    match run.ask(&run.version) {
         Ok(0) => Ok(Done::said("no health check is configured")),
         Ok(times) => Ok(Done::said(format!("healthy, asked {times} times")).moved(0, times.into())),
-        Err(source) => {
-            let error = run.unhealthy(&run.version, source);
+        Err(error) => {
             run.condemn(&error);
             Err(error)
         }

@@ -1,5 +1,5 @@
-//! What is kept of an activation that failed: why, and what the restart command, and what it left running, had printed by
-//! then. It lies in `.pannier/failed/<version>/` and outlives the release, because it is small and most wanted when the
+//! What is kept of an activation that failed: why, and what was printed by then by the restart command and what it left
+//! running, or by the processes under systemd. It lies in `.pannier/failed/<version>/` and outlives the release, because it is small and most wanted when the
 //! release is gone.
 //!
 //! Nothing depends on it: that it cannot be written is a warning.
@@ -12,11 +12,12 @@ use pannier_shared::sys::fs;
 use serde::{Deserialize, Serialize};
 
 use crate::layout::Root;
+use crate::steps::start::Extent;
 
 /// How many failures are kept.
 const MOST: usize = 20;
-/// The most of a log that is kept: its end.
-const LOG: u64 = 256 * 1024;
+/// How much is kept of what was printed.
+pub const KEPT: Extent = Extent { bytes: 256 * 1024, lines: 1000 };
 
 /// Why an activation failed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,16 +31,21 @@ pub struct Why {
 }
 
 /// Keeps what is known of a failure in the place of an earlier one of the same release, and removes the oldest of too many.
-pub fn keep(root: &Root, version: &Version, error: &dyn std::error::Error, now: Timestamp) -> fs::Result<()> {
+pub fn keep(
+    root: &Root,
+    version: &Version,
+    error: &dyn std::error::Error,
+    printed: &str,
+    now: Timestamp,
+) -> fs::Result<()> {
     let folder = root.failed().join(version.as_str());
     let chain = std::iter::successors(Some(error), |error| error.source());
     let why = Why { at: now, version: version.clone(), error: chain.map(ToString::to_string).collect() };
-    let printed = fs::if_there(fs::read_tail(&root.restart_log(), LOG))?.unwrap_or_default();
     fs::remove_tree(&folder)?;
     fs::create_dir_all(&folder)?;
     // Plain texts always have a JSON form. What an app prints may be secret.
     fs::write_new_durably(&folder.join("why.json"), &serde_json::to_vec_pretty(&why).unwrap_or_default(), 0o600)?;
-    fs::write_new_durably(&folder.join("printed.log"), &printed, 0o600)?;
+    fs::write_new_durably(&folder.join("printed.log"), printed.as_bytes(), 0o600)?;
     forget_oldest(root)
 }
 
@@ -76,12 +82,11 @@ mod tests {
     fn the_newest_failures_are_kept_each_release_once() {
         let fixture = Fixture::with(&[]);
         let root = fixture.root();
-        std::fs::write(root.restart_log(), "Traceback\n").unwrap();
         let at = |seconds: usize| Timestamp::from_second(1_800_000_000 + seconds as i64).unwrap();
         for number in 0..MOST + 2 {
-            keep(&root, &v(&format!("v{number}")), &failure(number), at(number)).unwrap();
+            keep(&root, &v(&format!("v{number}")), &failure(number), "", at(number)).unwrap();
         }
-        keep(&root, &v("v5"), &failure(99), at(99)).unwrap();
+        keep(&root, &v("v5"), &failure(99), "Traceback\n", at(99)).unwrap();
         let there = |name: &str| read(&root.failed().join(name)).map(|why| why.error);
         assert_eq!((there("v0"), there("v1"), there("v2").is_some()), (None, None, true));
         assert_eq!(there("v5").unwrap(), ["failed to start `/srv/polls`", "attempt 99"]);

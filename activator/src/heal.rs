@@ -41,7 +41,7 @@ use crate::node::{Error, Node};
 use crate::prune;
 use crate::record;
 use crate::state::State;
-use crate::steps::restart::restart;
+use crate::steps::start::start;
 use crate::steps::switch::switch;
 
 /// Brings the node's root in order; `current` is where the link leads now. What was done is told to `sink`.
@@ -182,8 +182,8 @@ fn take_back(state: &State, present: &BTreeSet<Version>, link: Option<&Version>,
 
 /// Starts again what serves; says what went wrong.
 fn start_again(node: &Node) -> Option<String> {
-    let (version, how) = (node.state.live_version()?, node.config.restart.as_ref()?);
-    let error = restart(how, &node.app, version, &node.root).err()?;
+    let version = node.state.live_version()?;
+    let error = start(node, version).err()?;
     let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
     Some(format!("`{version}` could not be started again: {error}{cause}"))
 }

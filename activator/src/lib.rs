@@ -8,6 +8,7 @@ pub mod activate;
 pub mod admit;
 pub mod age;
 pub mod config;
+pub mod described;
 pub mod doctor;
 pub mod evidence;
 pub mod fetch;
@@ -15,6 +16,7 @@ pub mod heal;
 pub mod identity;
 pub mod interpreter;
 pub mod journal;
+pub mod launch;
 pub mod layout;
 pub mod ledger;
 pub mod leftover;
@@ -29,6 +31,7 @@ pub mod rollback;
 pub mod state;
 pub mod status;
 pub mod steps;
+pub mod units;
 pub mod verify;
 
 #[cfg(test)]

@@ -27,7 +27,7 @@ use crate::layout::Root;
 use crate::node::{Node, NotHere};
 use crate::resolve::{AnotherHere, already_here};
 use crate::state::{Release, State};
-use crate::steps::{confirm, restart};
+use crate::steps::{confirm, start};
 use crate::verify::{self, Finding, kept_statement, verify_in};
 
 /// Why a release is not mended.
@@ -70,13 +70,13 @@ pub struct Failure {
 /// The app was mended, and could not be started again.
 #[derive(Debug, thiserror::Error)]
 pub enum NotStarted {
-    /// By the restart command.
+    /// By the restart command, or by systemd.
     #[error("the release is mended, but `{version}` could not be started again")]
     Restart {
         /// What serves.
         version: Version,
         /// Why.
-        source: restart::Error,
+        source: start::Error,
     },
     /// It is not healthy.
     #[error("the release is mended, but `{version}` is not healthy after its restart")]
@@ -86,6 +86,16 @@ pub enum NotStarted {
         /// Why.
         source: confirm::Error,
     },
+}
+
+impl NotStarted {
+    /// What a person can type about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            NotStarted::Restart { source, .. } => source.hint(),
+            NotStarted::Health { .. } => None,
+        }
+    }
 }
 
 /// What was done with one release.
@@ -210,15 +220,14 @@ fn shared_number(path: &Path) -> Option<u64> {
     fs::lstat(path).ok().filter(|meta| meta.is_file() && meta.nlink() > 1).map(|meta| meta.ino())
 }
 
-/// Starts what serves again, by the configured command, and asks whether it is healthy.
+/// Starts what serves again, in the configured way, asks whether it is healthy, and looks whether it stays.
 pub fn start_again(node: &Node, runtime: &Runtime) -> Result<(), Box<NotStarted>> {
-    let Some(version) = node.state.live_version().cloned() else { return Ok(()) };
-    if let Some(how) = &node.config.restart {
-        let started = restart::restart(how, &node.app, &version, &node.root);
-        started.map_err(|source| NotStarted::Restart { version: version.clone(), source })?;
-    }
+    let Some(version) = node.state.live_version() else { return Ok(()) };
+    let not_started = |source| NotStarted::Restart { version: version.clone(), source };
+    start::start(node, version).map_err(not_started)?;
     if let Some(health) = &node.config.health {
-        confirm::confirm(health, runtime).map_err(|source| NotStarted::Health { version, source })?;
+        let unhealthy = |source| NotStarted::Health { version: version.clone(), source };
+        confirm::confirm(health, runtime).map_err(unhealthy)?;
     }
-    Ok(())
+    Ok(start::look(node, version).map_err(not_started)?)
 }

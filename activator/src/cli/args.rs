@@ -132,6 +132,16 @@ pub enum Command {
         #[arg(long)]
         dry_run: bool,
     },
+    /// Show the systemd units of a release's processes, or write them
+    Units {
+        /// The app
+        app: AppName,
+        /// The release; the one that serves when not given
+        version: Option<Version>,
+        /// Write them into this folder, such as /etc/systemd/system
+        #[arg(long, value_name = "DIR")]
+        write: Option<PathBuf>,
+    },
 }
 
 impl Command {
@@ -145,7 +155,8 @@ impl Command {
             | Command::Releases { app, .. }
             | Command::Repair { app, .. }
             | Command::Prune { app, .. }
-            | Command::Verify { app, .. } => Some(app),
+            | Command::Verify { app, .. }
+            | Command::Units { app, .. } => Some(app),
             Command::Status { app } | Command::Doctor { app } => app.as_ref(),
         }
     }

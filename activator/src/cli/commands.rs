@@ -16,6 +16,8 @@ use pannier_activator::resolve::What;
 use pannier_activator::rollback::rollback;
 use pannier_activator::state::Direction;
 use pannier_activator::status::status;
+use pannier_activator::steps::start;
+use pannier_activator::units::of_release::units;
 use pannier_activator::verify::{verify, verify_all};
 use pannier_shared::event::{Event, Sink};
 use pannier_shared::id::{AppName, Version};
@@ -94,6 +96,7 @@ impl<'a> Session<'a> {
             }
             Command::Prune { app, dry_run: true } => self.would_prune(app),
             Command::Prune { app, dry_run: false } => self.prune(app),
+            Command::Units { app, version, write } => self.units(app, version.as_ref(), write.as_deref()),
         }
     }
 
@@ -211,10 +214,8 @@ impl<'a> Session<'a> {
     }
 
     fn say_restart(&self, app: &AppName, config: &App) {
-        let how = match &config.restart {
-            Some(restart) => {
-                format!("`{}`, or the next time `pannier-activator repair {app} --restart`", restart.command.join(" "))
-            }
+        let how = match start::by_hand(app, config) {
+            Some(how) => format!("`{how}`, or the next time `pannier-activator repair {app} --restart`"),
             None => "by the program that runs it".to_owned(),
         };
         let text = format!("the app still runs from the files that were replaced; start it again: {how}");
@@ -233,6 +234,12 @@ impl<'a> Session<'a> {
         let decided = view.root.as_ref().map(|root| decide(root, &view.state, config.keep)).transpose();
         let releases = decided.map_err(node::Error::from)?.unwrap_or_default();
         Ok(Output::Prune { app: app.clone(), releases })
+    }
+
+    fn units(&self, app: &AppName, version: Option<&Version>, folder: Option<&Path>) -> Result<Output, Error> {
+        let config = self.config.app(app)?;
+        let units = units(&View::open(app, config)?, config, version, folder)?;
+        Ok(Output::Units { app: app.clone(), units })
     }
 
     fn open_node(&self, app: &AppName, config: &App, reason: &str) -> Result<Node, Error> {

@@ -4,7 +4,8 @@
 use std::io;
 
 use pannier_activator::plan::forecast;
-use pannier_activator::{activate, config, fetch, node, prune, repair, resolve, rollback, state, verify};
+use pannier_activator::units::of_release;
+use pannier_activator::{activate, config, described, fetch, node, prune, repair, resolve, rollback, state, verify};
 use pannier_shared::exit::Exit;
 use pannier_shared::report::Failure;
 use pannier_shared::signature::TrustError;
@@ -49,6 +50,8 @@ pub enum Error {
     Repair(#[from] Box<repair::Failure>),
     #[error(transparent)]
     NotStarted(#[from] Box<repair::NotStarted>),
+    #[error(transparent)]
+    Units(#[from] of_release::Error),
 }
 
 impl Error {
@@ -81,6 +84,7 @@ impl Error {
             Error::Repair(failure) if !failure.left.is_empty() => Exit::Mixed,
             Error::Repair(failure) => of_repair(&failure.source),
             Error::NotStarted(_) => Exit::Mixed,
+            Error::Units(error) => of_units(error),
         }
     }
 
@@ -111,9 +115,10 @@ impl Error {
             Error::Verify(error) => verify_hint(error),
             Error::Prune(_) => None,
             Error::Repair(failure) => repair_hint(failure),
-            Error::NotStarted(_) => {
-                Some("see to `restart`, `env_file` and `health` in the app's configuration".to_owned())
-            }
+            Error::NotStarted(error) => error
+                .hint()
+                .or_else(|| Some("see to `restart`, `env_file` and `health` in the app's configuration".to_owned())),
+            Error::Units(error) => error.hint(),
         }
     }
 
@@ -228,6 +233,17 @@ fn of_verify(error: &verify::Error) -> Exit {
             Exit::Verification
         }
         verify::Error::Fs(_) => Exit::Machine,
+    }
+}
+
+fn of_units(error: &of_release::Error) -> Exit {
+    use of_release::Error as E;
+    match error {
+        E::NotSupervised(_) => Exit::Usage,
+        E::NothingServes(_) | E::NotHere(_) => Exit::NotFound,
+        E::NoProcesses { .. } | E::Folder(_) | E::Unfit(_) => Exit::Refused,
+        E::Described(described::Error::Form { .. }) => Exit::Verification,
+        E::Described(described::Error::Fs(_)) | E::Fs(_) => Exit::Machine,
     }
 }
 

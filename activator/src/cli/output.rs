@@ -11,6 +11,7 @@ use pannier_activator::releases::{Here, Published};
 use pannier_activator::repair::Repaired;
 use pannier_activator::status::Status;
 use pannier_activator::steps::fetch::Transferred;
+use pannier_activator::units::of_release::Written;
 use pannier_activator::verify::{Compared, Report};
 use pannier_shared::exit::Exit;
 use pannier_shared::id::{AppName, Version};
@@ -109,6 +110,14 @@ pub enum Output {
         /// What became of each release, or would.
         releases: Vec<Decision>,
     },
+    /// Of `units`.
+    Units {
+        /// The app.
+        app: AppName,
+        /// The units.
+        #[serde(flatten)]
+        units: Written,
+    },
 }
 
 /// What an activation came to.
@@ -194,6 +203,7 @@ impl Display for Output {
             Output::Prune { releases, .. } => {
                 releases.iter().try_for_each(|Decision { version, verdict }| writeln!(f, "{version} {verdict}"))
             }
+            Output::Units { units, .. } => written(f, units),
         }
     }
 }
@@ -220,6 +230,13 @@ fn examined(f: &mut fmt::Formatter<'_>, findings: &[Finding], warnings: usize, w
         0 => writeln!(f, "nothing is wrong ({warnings})"),
         1 => writeln!(f, "{things} is wrong ({warnings})"),
         _ => writeln!(f, "{things} are wrong ({warnings})"),
+    }
+}
+
+fn written(f: &mut fmt::Formatter<'_>, units: &Written) -> fmt::Result {
+    match &units.written {
+        Some(paths) => lines(f, paths),
+        None => units.files.iter().try_for_each(|file| writeln!(f, "### {}\n{}", file.path, file.text)),
     }
 }
 

@@ -15,11 +15,14 @@
 //! root = "/srv/polls"                     # this is the default: /srv/NAME
 //! channel = "production"                  # for `status` and the agent; optional
 //! restart = ["systemctl", "restart", "polls"]
-//! restart_timeout = "60s"
+//! restart_timeout = "60s"                 # or, instead of a command: restart = "systemd", and then
+//! units = "/etc/systemd/system"           # where the units are written to; this is the default
+//! steady = "2s"                           # for so long all processes must stay before a release is healthy
+//! listen = { web = "127.0.0.1:8000" }     # where a process with a socket is reached; /run/pannier-NAME.PROCESS.sock
 //! python = "/usr/bin/python3.11"          # for releases without an interpreter of their own; found when not given
 //! rehash = "weekly"                       # or "always": see `ledger`
-//! env_file = "/etc/polls.env"             # NAME=VALUE lines for the restart command
-//! user = "polls"                          # whom the app's commands run as; else who runs the activator
+//! env_file = "/etc/polls.env"             # NAME=VALUE lines for the restart command or the processes
+//! user = "polls"                          # whom the app's commands and processes run as; else who runs the activator
 //! keep = 5                                # healthy releases that stay here; see `prune`
 //! keep_failed = 2                         # failed ones, which take no place of a healthy one
 //! unseen = "may-use"                      # or "use-nothing": processes that cannot be looked at, when releases are removed
@@ -51,8 +54,10 @@ use crate::ledger::Rehash;
 use crate::prune::Keep;
 use crate::steps::confirm::Health;
 use crate::steps::restart::Restart;
+use crate::steps::start::Supervised;
 
 mod section;
+mod supervised;
 
 use section::Section;
 
@@ -146,9 +151,13 @@ pub struct App {
     pub root: PathBuf,
     /// The channel it follows.
     pub channel: Option<ChannelName>,
-    /// How it is started; nothing is, when not given.
+    /// The command that starts it; see [`App::supervised`].
     pub restart: Option<Restart>,
-    /// Whom its commands run as; who runs the activator, when not given.
+    /// How systemd starts it; without this and a command nothing is started.
+    pub supervised: Option<Supervised>,
+    /// `NAME=VALUE` lines for what the app runs.
+    pub env_file: Option<PathBuf>,
+    /// Whom its commands and processes run as; who runs the activator, when not given.
     pub user: Option<String>,
     /// The interpreter for releases without one; looked for when not given.
     pub python: Option<PathBuf>,
@@ -220,11 +229,15 @@ fn network(section: Section) -> Result<Patience, Error> {
 }
 
 fn app_of(name: &AppName, section: Section) -> Result<App, Error> {
+    let (user, env_file) = (user(&section)?, section.path("env_file")?);
+    let timeout = section.duration("restart_timeout")?.unwrap_or(Duration::from_secs(60));
     let app = App {
         root: section.path("root")?.unwrap_or_else(|| Path::new("/srv").join(name.as_str())),
         channel: section.parsed("channel")?,
-        restart: restart(&section)?,
-        user: user(&section)?,
+        supervised: supervised::read(&section, user.as_deref(), timeout)?,
+        restart: restart(&section, user.clone(), env_file.clone(), timeout)?,
+        env_file,
+        user,
         python: section.path("python")?,
         rehash: section.parsed("rehash")?.unwrap_or_default(),
         keep: keep(&section)?,
@@ -244,16 +257,23 @@ fn keep(section: &Section) -> Result<Keep, Error> {
     })
 }
 
-fn restart(section: &Section) -> Result<Option<Restart>, Error> {
-    let timeout = section.duration("restart_timeout")?.unwrap_or(Duration::from_secs(60));
-    let env_file = section.path("env_file")?;
-    let user = user(section)?;
+fn restart(
+    section: &Section,
+    user: Option<String>,
+    env_file: Option<PathBuf>,
+    timeout: Duration,
+) -> Result<Option<Restart>, Error> {
+    if supervised::is_meant(section) {
+        return Ok(None);
+    }
     Ok(section.words("restart")?.map(|command| Restart { command, timeout, env_file, user }))
 }
 
+/// It may stand in a unit, and it is looked for in `/etc/passwd`.
 fn user(section: &Section) -> Result<Option<String>, Error> {
-    let is_name =
-        |name: &str| !name.is_empty() && !name.contains(|c: char| c.is_whitespace() || c.is_control() || c == ':');
+    let is_name = |name: &str| {
+        !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.'))
+    };
     match section.text("user")? {
         Some(name) if !is_name(name) => Err(section.wrong("user", "it must be the name of a user")),
         name => Ok(name.map(str::to_owned)),
@@ -366,6 +386,22 @@ mod tests {
         let Patience { connect, first_byte, stall, slow, total, .. } = config.network;
         assert_eq!([connect, first_byte, stall, slow, total].map(|limit| limit.as_secs()), [1, 2, 3, 4, 5]);
         assert_eq!((health.headers.len(), health.headers[HOST].to_str().unwrap()), (2, "polls.example.org"));
+    }
+
+    #[test]
+    fn an_app_can_be_kept_by_systemd() {
+        let listen = "listen = { web = \"127.0.0.1:8000\", api = \"/run/api.sock\" }";
+        let config = parse(&format!("[apps.polls]\nrestart = \"systemd\"\nuser = \"polls\"\n{listen}")).unwrap();
+        let app = config.app(&"polls".parse().unwrap()).unwrap();
+        let supervised = app.supervised.as_ref().unwrap();
+        assert_eq!((supervised.units.user.as_deref(), supervised.steady.as_secs()), (Some("polls"), 2));
+        assert_eq!((supervised.units.listen.len(), app.restart.is_none()), (2, true));
+        let with = |more: &str| refused(&format!("[apps.polls]\nrestart = \"systemd\"\n{more}"));
+        insta::assert_snapshot!(with("listen = { web = \"localhost:8000\" }"), @"/etc/pannier/activator.toml: `apps.polls.listen`: `localhost:8000` is not an address such as 127.0.0.1:8000, nor the path of a socket");
+        insta::assert_snapshot!(with("listen = { web = \"/run/a b\" }"), @"/etc/pannier/activator.toml: `apps.polls.listen`: `/run/a b` is not an address such as 127.0.0.1:8000, nor the path of a socket");
+        insta::assert_snapshot!(with("listen = { Web = \"[::1]:8000\" }"), @"/etc/pannier/activator.toml: `apps.polls.listen`: `Web` is not a valid process name: only lower-case letters, digits and `-` are allowed");
+        insta::assert_snapshot!(with("user = \"a\\nUser=root\""), @"/etc/pannier/activator.toml: `apps.polls.user`: it must be the name of a user");
+        insta::assert_snapshot!(refused("[apps.polls]\nlisten = { web = \"[::1]:80\" }"), @"/etc/pannier/activator.toml: unknown key `apps.polls.listen`");
     }
 
     #[test]

@@ -104,6 +104,11 @@ impl<'a> Section<'a> {
         if words.is_empty() { Err(self.wrong(key, "it must not be empty")) } else { Ok(Some(words)) }
     }
 
+    /// Whether a key holds exactly this text.
+    pub fn says(&self, key: &'static str, text: &str) -> bool {
+        self.get(key).and_then(Value::as_str) == Some(text)
+    }
+
     /// A table of texts under names of the writer's choice.
     pub fn texts(&self, key: &'static str) -> Result<Vec<(&'a str, &'a str)>, Error> {
         let Some(value) = self.get(key) else { return Ok(Vec::new()) };

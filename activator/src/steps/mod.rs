@@ -7,5 +7,7 @@ pub mod remote;
 pub mod restart;
 pub mod reuse;
 pub mod room;
+pub mod start;
+pub mod supervise;
 pub mod switch;
 pub mod unpack;

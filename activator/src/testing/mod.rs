@@ -7,6 +7,7 @@ use pannier_shared::archive::COMPLETE;
 use pannier_shared::digest::Digest;
 use pannier_shared::event::{Event, Recorder};
 use pannier_shared::id::{AppName, Version};
+use pannier_shared::statement::{Description, Running};
 use pannier_shared::sys::clock;
 
 use crate::activate::{Activated, Failure, OnBad, Request, activate};
@@ -24,6 +25,7 @@ mod facts;
 pub mod release;
 
 pub use facts::facts;
+pub use release::described;
 
 /// A node of one app, `polls`.
 pub struct Fixture {
@@ -45,8 +47,18 @@ impl Fixture {
     pub fn with(versions: &[&str]) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let root = dir.path().join("polls");
-        let (rehash, keep) = (Rehash::default(), Keep::default());
-        let config = App { root, channel: None, restart: None, user: None, python: None, rehash, keep, health: None };
+        let config = App {
+            root,
+            channel: None,
+            restart: None,
+            supervised: None,
+            env_file: None,
+            user: None,
+            python: None,
+            rehash: Rehash::default(),
+            keep: Keep::default(),
+            health: None,
+        };
         let fixture = Self { _dir: dir, config, told: Recorder::default() };
         for version in versions {
             fixture.lay(version);
@@ -99,6 +111,13 @@ impl Fixture {
         let (direction, older) = (Direction::Forward, OnOlder::Allow);
         let request = Request { version: v(version), direction, bad, older };
         activate(&mut self.open().unwrap(), &request, &runtime(), &self.told)
+    }
+
+    /// Lets a release say of itself that it is run like this.
+    pub fn say(&self, version: &str, running: Running) {
+        let description = Description { running, ..described(version) };
+        let path = self.root().release(&v(version)).join(".pannier/release.json");
+        std::fs::write(path, serde_json::to_vec(&description).unwrap()).unwrap();
     }
 
     /// Where `current` leads.

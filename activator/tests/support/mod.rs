@@ -108,6 +108,11 @@ impl World {
         release::publish(&self.path("store"), &self.key, version, files, change);
     }
 
+    /// A release that says how it is run, in its statement and in its tree.
+    pub fn publish_running(&self, version: &str, files: &[(&str, &str)], running: Running) {
+        release::publish_running(&self.path("store"), &self.key, version, files, running);
+    }
+
     /// A release that serves `/health.txt` and `/version.txt`.
     pub fn publish_good(&self, version: &str) {
         let own = [("version.txt", version)];

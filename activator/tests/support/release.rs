@@ -1,4 +1,5 @@
 //! A release of some small files, packed and signed for real.
+#![allow(dead_code, reason = "every test program uses its part")]
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, reason = "tests play the builder")]
 
 use std::path::Path;
@@ -20,6 +21,31 @@ pub fn publish(
     files: &[(&str, &str)],
     change: impl FnOnce(&mut Statement),
 ) {
+    publish_with(store, key, version, files, Vec::new(), change);
+}
+
+/// A release that says how it is run, in its statement and in its tree.
+pub fn publish_running(store: &Path, key: &SigningKey, version: &str, files: &[(&str, &str)], running: Running) {
+    let description = Description { running, ..described(version) };
+    let source = tempfile::NamedTempFile::new().unwrap();
+    let text = serde_json::to_vec(&description).unwrap();
+    std::fs::write(source.path(), &text).unwrap();
+    let group = Group { class: Class::Release, name: String::new() };
+    let content = Content::File { source: source.path().to_owned(), size: text.len() as u64, executable: false };
+    let folder = Member { path: ".pannier".into(), group: group.clone(), content: Content::Folder };
+    let own = Member { path: ".pannier/release.json".into(), group, content };
+    publish_with(store, key, version, files, vec![folder, own], |statement| statement.release = description);
+}
+
+/// Like [`publish`], with more members in the archive.
+fn publish_with(
+    store: &Path,
+    key: &SigningKey,
+    version: &str,
+    files: &[(&str, &str)],
+    more: Vec<Member>,
+    change: impl FnOnce(&mut Statement),
+) {
     let source = tempfile::tempdir().unwrap();
     let group = Group { class: Class::App, name: String::new() };
     let mut members = vec![Member { path: "app".into(), group: group.clone(), content: Content::Folder }];
@@ -31,6 +57,7 @@ pub fn publish(
     }
     let content = Content::Link { target: "health.txt".into() };
     members.push(Member { path: "app/link".into(), group, content });
+    members.extend(more);
     let mut bytes = Vec::new();
     let artifact = pack(members, Options { level: 3, workers: 1 }, &mut bytes, &Silent).unwrap();
     let (kind, documents) = (ReleaseType::Release, Default::default());
@@ -49,7 +76,8 @@ pub fn put(store: &Path, key: &str, bytes: &[u8]) {
     std::fs::write(path, bytes).unwrap();
 }
 
-fn described(version: &str) -> Description {
+/// What a release says of itself that leaves running to the node.
+pub fn described(version: &str) -> Description {
     Description {
         app: "polls".parse().unwrap(),
         version: version.parse().unwrap(),

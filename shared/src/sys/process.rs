@@ -6,7 +6,7 @@ use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
 use std::panic::resume_unwind;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
@@ -147,6 +147,11 @@ fn log_streams(log: &Path) -> io::Result<(Stdio, Stdio)> {
 pub fn tail(log: &Path) -> String {
     let bytes = super::fs::read_tail(log, 16 * 1024).unwrap_or_default();
     String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// Where a running process works, and what it runs: its working folder and its program, as far as they can be looked at.
+pub fn whereabouts(pid: u32) -> Vec<PathBuf> {
+    ["cwd", "exe"].iter().filter_map(|name| std::fs::read_link(format!("/proc/{pid}/{name}")).ok()).collect()
 }
 
 /// The user this program acts as (effective user id).

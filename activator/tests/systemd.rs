@@ -1,0 +1,302 @@
+//! Processes of a release under a real systemd: started in order, on a socket that stays open, looked at, and taken back.
+#![allow(clippy::disallowed_methods, clippy::unwrap_used, reason = "tests play the operator")]
+
+mod support;
+
+#[path = "support/systemd.rs"]
+mod booted;
+
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::process::Command;
+
+use booted::Systemd;
+use pannier_shared::statement::{Process, Running, Words};
+use support::{Came, World};
+
+/// Answers with the version, on the socket that systemd hands over.
+const SERVER: &str = r#"
+import pathlib, signal, socket, sys
+assert __import__("os").environ["LISTEN_FDS"] == "1"
+listener, ended = socket.socket(fileno=3), []
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+version = pathlib.Path("version.txt").read_text()
+while True:
+    connection, _ = listener.accept()
+    connection.recv(4096)
+    connection.sendall(f"HTTP/1.0 200 OK\r\n\r\n{version}".encode())
+    connection.close()
+"#;
+
+fn process(name: &str, command: &[&str], socket: bool) -> Process {
+    let command = Words::try_from(command.iter().map(|&word| word.to_owned()).collect::<Vec<_>>()).unwrap();
+    Process { name: name.parse().unwrap(), command, socket }
+}
+
+fn web() -> Process {
+    process("web", &["/usr/bin/python3", "server.py"], true)
+}
+
+fn worker(seconds: &str) -> Process {
+    process("worker", &["sleep", seconds], false)
+}
+
+fn publish(world: &World, version: &str, processes: Vec<Process>) {
+    world.publish_running(version, &[("server.py", SERVER), ("version.txt", version)], Running { processes });
+}
+
+/// A node whose root is /srv/polls inside.
+fn booted(world: &World) -> Option<Systemd> {
+    let systemd = Systemd::boot(world.dir.path())?;
+    let text = r#"
+        store = "file:///srv/store"
+        trust = "/srv/trust"
+        [apps.polls]
+        root = "/srv/polls"
+        restart = "systemd"
+        steady = "500ms"
+        listen = { web = "/srv/web.sock" }
+    "#;
+    std::fs::write(world.path("activator.toml"), text).unwrap();
+    Some(systemd)
+}
+
+fn asked(world: &World) -> String {
+    let mut stream = UnixStream::connect(world.path("web.sock")).unwrap();
+    stream.write_all(b"GET / HTTP/1.0\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer.split_once("\r\n\r\n").unwrap().1.to_owned()
+}
+
+#[test]
+fn all_processes_are_replaced_in_order_and_the_socket_stays_open() {
+    let world = World::new();
+    let Some(systemd) = booted(&world) else { return };
+    publish(&world, "v1", vec![web(), worker("1000")]);
+    publish(&world, "v2", vec![web(), worker("1000")]);
+    assert_eq!(systemd.ok("activate polls v1 --quiet"), "v1 serves\n");
+    assert_eq!(asked(&world), "v1");
+    let (socket, service) = ("pannier-polls.web.socket", "pannier-polls.web.service");
+    let opened = systemd.property(socket, "ActiveEnterTimestampMonotonic");
+    assert_eq!(systemd.ok("activate polls v2 --quiet"), "v2 serves (before: v1)\n");
+    assert_eq!(asked(&world), "v2");
+    assert_eq!(systemd.property(socket, "ActiveEnterTimestampMonotonic"), opened);
+    for unit in [service, "pannier-polls.worker.service"] {
+        assert_eq!(systemd.works_in(unit), "/srv/polls/releases/v2/app");
+    }
+    let began = |unit: &str| systemd.property(unit, "ExecMainStartTimestampMonotonic").parse::<u64>().unwrap();
+    assert!(began(service) < began("pannier-polls.worker.service"));
+    // A restart by hand, or a boot, starts what the last switch said.
+    systemd.ok("rollback polls --quiet");
+    assert_eq!(systemd.inside("systemctl", &["restart", service]).code, Some(0));
+    assert_eq!((asked(&world).as_str(), systemd.property(service, "UnitFileState").as_str()), ("v1", "enabled"));
+}
+
+#[test]
+fn a_process_that_does_not_stay_is_taken_back_with_its_last_lines() {
+    let world = World::new();
+    let Some(systemd) = booted(&world) else { return };
+    publish(&world, "v1", vec![web(), worker("1000")]);
+    publish(&world, "v2", vec![web(), process("worker", &["sh", "-c", "echo no such broker; exit 3"], false)]);
+    systemd.ok("activate polls v1 --quiet");
+    let came = systemd.run("activate polls v2 --quiet");
+    assert_eq!(came.code, Some(10), "{came:?}");
+    insta::assert_snapshot!(steady(&came), @"
+    error: failed to activate `v2` of `polls`; it was taken back
+      caused by: `v2` could not be started
+      caused by: the process `worker` does not stay: its unit is STATE
+      | no such broker
+
+    serving: v1 (healthy)
+
+    hint: once it is mended: `pannier-activator activate polls v2 --even-if-bad`
+    ");
+    assert_eq!(asked(&world), "v1");
+    assert_eq!(systemd.works_in("pannier-polls.worker.service"), "/srv/polls/releases/v1/app");
+}
+
+/// systemd's words for a process that ended just now depend on when one asks.
+fn steady(came: &Came) -> String {
+    let state = came.stderr.split_once("its unit is ").map(|(_, rest)| rest.split_once('\n').unwrap().0.to_owned());
+    came.stderr.replace(&state.unwrap_or_default(), "STATE")
+}
+
+#[test]
+fn a_process_that_the_new_release_has_not_is_stopped_and_comes_back() {
+    let world = World::new();
+    let Some(systemd) = booted(&world) else { return };
+    publish(&world, "v1", vec![web(), worker("1000")]);
+    publish(&world, "v2", vec![web()]);
+    let worker = |systemd: &Systemd| systemd.property("pannier-polls.worker.service", "ActiveState");
+    systemd.ok("activate polls v1 --quiet");
+    assert_eq!(worker(&systemd), "active");
+    systemd.ok("activate polls v2 --quiet");
+    assert_eq!(worker(&systemd), "inactive");
+    systemd.ok("rollback polls --quiet");
+    assert_eq!(worker(&systemd), "active");
+}
+
+#[test]
+fn a_release_without_processes_is_refused_before_anything_is_touched() {
+    let world = World::new();
+    let Some(systemd) = booted(&world) else { return };
+    publish(&world, "v1", vec![]);
+    let came = systemd.run("activate polls v1 --quiet");
+    assert_eq!((came.code, world.dir.path().join("polls/current").exists()), (Some(9), false));
+    insta::assert_snapshot!(came.stderr, @"
+    error: failed to activate `v1` of `polls`
+      caused by: `v1` could not be started
+      caused by: the release names no processes for systemd
+
+    serving: nothing
+
+    hint: name them in `[processes]` of pannier.toml, or configure `restart` as a command
+    ");
+    assert_eq!(std::fs::read_dir(world.path("units")).unwrap().count(), 0);
+}
+
+#[test]
+fn units_are_what_systemd_takes() {
+    let world = World::new();
+    let config = std::fs::read_to_string(world.path("activator.toml")).unwrap();
+    let restart = config.lines().find(|line| line.contains("restart = [")).unwrap();
+    let supervised = r#"restart = "systemd"
+        user = "daemon"
+        env_file = "/etc/polls.env""#;
+    std::fs::write(world.path("activator.toml"), config.replace(restart, supervised)).unwrap();
+    let strange = process("web", &["/bin/echo", "50%", "$HOME", "it's \"x\\\""], true);
+    publish(&world, "v1", vec![strange, worker("5")]);
+    world.ok("fetch polls v1");
+    insta::assert_snapshot!(world.ok("units polls v1"), @r#"
+    ### pannier-polls.web.service
+    # Written by pannier-activator and written anew when it differs. Your own lines: `systemctl edit NAME`.
+    [Unit]
+    Description=web of polls
+    After=network.target
+    Requires=pannier-polls.web.socket
+    After=pannier-polls.web.socket
+
+    [Service]
+    Type=exec
+    Restart=always
+    RestartSec=1
+    KillMode=mixed
+    TimeoutStopSec=30
+    User=daemon
+    NoNewPrivileges=yes
+    PrivateTmp=yes
+    PrivateDevices=yes
+    ProtectSystem=strict
+    ProtectHome=read-only
+    ProtectKernelTunables=yes
+    ProtectKernelModules=yes
+    ProtectKernelLogs=yes
+    ProtectControlGroups=yes
+    ProtectClock=yes
+    ProtectHostname=yes
+    RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6 AF_NETLINK
+    RestrictNamespaces=yes
+    RestrictRealtime=yes
+    RestrictSUIDSGID=yes
+    LockPersonality=yes
+    SystemCallArchitectures=native
+    UMask=0027
+    ReadWritePaths=-DIR/srv/polls/shared
+
+    [Install]
+    WantedBy=multi-user.target
+
+    ### pannier-polls.web.service.d/50-release.conf
+    # Written by pannier-activator and written anew when it differs. Your own lines: `systemctl edit NAME`.
+    [Service]
+    WorkingDirectory=DIR/srv/polls/releases/v1/app
+    Environment="PATH=DIR/srv/polls/releases/v1/venv/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+    Environment="DJANGO_SETTINGS_MODULE=polls.settings"
+    Environment="PYTHONDONTWRITEBYTECODE=1"
+    Environment="PYTHONUNBUFFERED=1"
+    Environment="PANNIER_APP=polls"
+    Environment="PANNIER_VERSION=v1"
+    Environment="PANNIER_ROOT=DIR/srv/polls"
+    Environment="PANNIER_RELEASE=DIR/srv/polls/releases/v1"
+    EnvironmentFile=/etc/polls.env
+    ExecStart=
+    ExecStart="/bin/echo" "50%%" "$$HOME" "it's \"x\\\""
+
+    ### pannier-polls.web.socket
+    # Written by pannier-activator and written anew when it differs. Your own lines: `systemctl edit NAME`.
+    [Unit]
+    Description=socket of web of polls
+
+    [Socket]
+    ListenStream=/run/pannier-polls.web.sock
+    Backlog=2048
+
+    [Install]
+    WantedBy=sockets.target
+
+    ### pannier-polls.worker.service
+    # Written by pannier-activator and written anew when it differs. Your own lines: `systemctl edit NAME`.
+    [Unit]
+    Description=worker of polls
+    After=network.target
+
+    [Service]
+    Type=exec
+    Restart=always
+    RestartSec=1
+    KillMode=mixed
+    TimeoutStopSec=30
+    User=daemon
+    NoNewPrivileges=yes
+    PrivateTmp=yes
+    PrivateDevices=yes
+    ProtectSystem=strict
+    ProtectHome=read-only
+    ProtectKernelTunables=yes
+    ProtectKernelModules=yes
+    ProtectKernelLogs=yes
+    ProtectControlGroups=yes
+    ProtectClock=yes
+    ProtectHostname=yes
+    RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6 AF_NETLINK
+    RestrictNamespaces=yes
+    RestrictRealtime=yes
+    RestrictSUIDSGID=yes
+    LockPersonality=yes
+    SystemCallArchitectures=native
+    UMask=0027
+    ReadWritePaths=-DIR/srv/polls/shared
+
+    [Install]
+    WantedBy=multi-user.target
+
+    ### pannier-polls.worker.service.d/50-release.conf
+    # Written by pannier-activator and written anew when it differs. Your own lines: `systemctl edit NAME`.
+    [Service]
+    WorkingDirectory=DIR/srv/polls/releases/v1/app
+    Environment="PATH=DIR/srv/polls/releases/v1/venv/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+    Environment="DJANGO_SETTINGS_MODULE=polls.settings"
+    Environment="PYTHONDONTWRITEBYTECODE=1"
+    Environment="PYTHONUNBUFFERED=1"
+    Environment="PANNIER_APP=polls"
+    Environment="PANNIER_VERSION=v1"
+    Environment="PANNIER_ROOT=DIR/srv/polls"
+    Environment="PANNIER_RELEASE=DIR/srv/polls/releases/v1"
+    EnvironmentFile=/etc/polls.env
+    ExecStart=
+    ExecStart="sleep" "5"
+    "#);
+    let units = world.path("units");
+    world.ok(&format!("units polls v1 --write {}", units.display()));
+    let Ok(analyze) = Command::new("systemd-analyze")
+        .args(["verify", "--man=no", "--recursive-errors=no"])
+        .args(["pannier-polls.web.service", "pannier-polls.worker.service", "pannier-polls.web.socket"])
+        .env("SYSTEMD_UNIT_PATH", format!("{}:", units.display()))
+        .output()
+    else {
+        return;
+    };
+    assert_eq!(String::from_utf8_lossy(&analyze.stderr), "");
+    assert!(analyze.status.success());
+}
