@@ -1,8 +1,8 @@
 //! Makes a prepared release the one that serves, sees that it does, and goes back when it does not.
 //!
 //! [`table`] is the operation. The undo of a failed run goes through it from the bottom: first `switch` points back,
-//! then `keep` starts the old release again. That is why starting the old one is the undo of the *first* row and not of
-//! `restart`: a restart command may well start what `current` leads to, so `current` must be right before it runs.
+//! then `keep` starts the old release again, then the release's own `on_failure` is told. That is why starting the old one is
+//! the undo of a row above `switch` and not of `restart`: a restart command may well start what `current` leads to, so `current` must be right before it runs.
 //!
 //! A first activation that fails has nothing to go back to: `current` is removed again, so that it never leads to a
 //! release that is known to be bad, and the outcome says that nothing serves and a person is needed.
@@ -10,25 +10,38 @@
 use pannier_shared::archive::COMPLETE;
 use pannier_shared::event::{Event, Sink};
 use pannier_shared::id::{AppName, Version};
+use pannier_shared::statement::Description;
 use pannier_shared::steps::{self, Done, Step, Undo};
 use pannier_shared::sys::{clock, fs, process};
 use tokio::runtime::Runtime;
 
 use crate::age::{Older, OnOlder};
+use crate::described;
 use crate::evidence;
 use crate::journal::{Ongoing, Operation, Outcome};
+use crate::launch::BadFolder;
 use crate::node::{Node, NotHere};
 use crate::record;
 use crate::state::{Direction, Standing, State};
 use crate::steps::confirm::{self, confirm};
+use crate::steps::hook;
 use crate::steps::start;
 use crate::steps::switch::switch;
 
+mod hooks;
+
 /// The steps, in order, each with what takes it back.
-fn table<'a>() -> [Step<Activation<'a>, Error>; 5] {
+fn table<'a>() -> [Step<Activation<'a>, Error>; 9] {
     let nothing = Undo::Nothing;
     [
+        Step { name: "hooks", does: "read the release's hooks", run: hooks::read, undo: Undo::By(hooks::on_failure) },
         Step { name: "keep", does: "note what serves now", run: keep, undo: Undo::By(start_old_again) },
+        Step {
+            name: "before_switch",
+            does: "run the release's hook",
+            run: hooks::before_switch,
+            undo: nothing("nothing was changed for it"),
+        },
         Step { name: "switch", does: "point `current` at the release", run: to_new, undo: Undo::By(back_to_old) },
         Step {
             name: "restart",
@@ -38,10 +51,22 @@ fn table<'a>() -> [Step<Activation<'a>, Error>; 5] {
         },
         Step { name: "confirm", does: "ask whether it is healthy", run: ask, undo: nothing("it only asks") },
         Step {
+            name: "after_switch",
+            does: "run the release's hook",
+            run: hooks::after_switch,
+            undo: nothing("what it did is for `on_failure`"),
+        },
+        Step {
             name: "settle",
             does: "record it as healthy",
             run: settle,
             undo: nothing("`switch` writes the old state"),
+        },
+        Step {
+            name: "after_rollback",
+            does: "run the release's hook",
+            run: hooks::after_rollback,
+            undo: nothing("it is the last and cannot fail"),
         },
     ]
 }
@@ -96,6 +121,15 @@ pub enum Error {
     /// No release served before, so there is none to start again.
     #[error("no release served before, so there is none to go back to")]
     NoneBefore,
+    /// One of its hooks failed.
+    #[error(transparent)]
+    Hook(#[from] hook::Error),
+    /// What it says of itself cannot be read.
+    #[error(transparent)]
+    Described(#[from] described::Error),
+    /// What it says of itself is wrong.
+    #[error(transparent)]
+    Folder(#[from] BadFolder),
     /// The file system refused.
     #[error(transparent)]
     Fs(#[from] fs::Error),
@@ -151,10 +185,11 @@ impl Failure {
                 Some(format!("look at it, move it away and fetch it again: `pannier-activator verify {app}`"))
             }
             Error::Restart { source, .. } if !self.tried => source.hint(),
-            Error::Restart { .. } | Error::Health { .. } => {
+            Error::Hook(error) if !self.tried => error.hint(),
+            Error::Restart { .. } | Error::Health { .. } | Error::Hook(_) => {
                 Some(format!("once it is mended: `pannier-activator activate {app} {} --even-if-bad`", self.version))
             }
-            Error::NoneBefore | Error::Fs(_) => None,
+            Error::Described(_) | Error::Folder(_) | Error::NoneBefore | Error::Fs(_) => None,
         }
     }
 }
@@ -249,20 +284,27 @@ struct Activation<'a> {
     sink: &'a dyn Sink,
     version: Version,
     direction: Direction,
+    operation: Operation,
     ongoing: Ongoing,
+    /// What the release says of itself, once that was read.
+    description: Option<Description>,
     /// The state that undoing returns to; what it says is live is the release to go back to.
     back: State,
     /// Whether the restart command was begun: only then the old release must be started again.
     restarted: bool,
     /// Why the new release is bad, once that is known.
     verdict: Option<String>,
+    /// Why the activation fails, where that says nothing of the release.
+    reason: Option<String>,
+    /// Whether `on_failure` was run.
+    failure_told: bool,
 }
 
 impl<'a> Activation<'a> {
     /// Writes down that it begins. A release that is live but was never confirmed (its activation was interrupted) is
     /// not one to go back to from itself: then it is the last healthy one.
     fn begin(
-        op: Operation,
+        operation: Operation,
         node: &'a mut Node,
         request: &Request,
         runtime: &'a Runtime,
@@ -272,9 +314,29 @@ impl<'a> Activation<'a> {
         if back.live_version() == Some(&request.version) {
             back.return_to(node.state.previous(), clock::now());
         }
-        let ongoing = node.journal.begin(op, &request.version, back.live_version())?;
+        let ongoing = node.journal.begin(operation, &request.version, back.live_version())?;
         let (version, direction) = (request.version.clone(), request.direction);
-        Ok(Self { node, runtime, sink, version, direction, ongoing, back, restarted: false, verdict: None })
+        Ok(Self {
+            node,
+            runtime,
+            sink,
+            version,
+            direction,
+            operation,
+            ongoing,
+            description: None,
+            back,
+            restarted: false,
+            verdict: None,
+            reason: None,
+            failure_told: false,
+        })
+    }
+
+    /// Remembers for the hook why it fails.
+    fn because(&mut self, error: Error) -> Error {
+        self.reason.get_or_insert_with(|| one_line(&error));
+        error
     }
 
     /// Writes down how it ended. The outcome stands even if that fails: the next command finds the line missing and
@@ -345,7 +407,7 @@ fn start_old_again(run: &mut Activation) -> Result<(), Error> {
 
 fn to_new(run: &mut Activation) -> Result<Done, Error> {
     run.node.state.switch_to(&run.version, clock::now());
-    switch(&run.node.root, &run.node.state)?;
+    switch(&run.node.root, &run.node.state).map_err(|error| run.because(error.into()))?;
     Ok(Done::said(format!("`current` leads to `{}`", run.version)))
 }
 
@@ -373,7 +435,7 @@ fn start_new(run: &mut Activation) -> Result<Done, Error> {
             if run.restarted {
                 run.condemn(&error);
             }
-            return Err(error);
+            return Err(run.because(error));
         }
     }
     Ok(Done::said(said))
@@ -392,7 +454,7 @@ fn ask(run: &mut Activation) -> Result<Done, Error> {
 
 fn settle(run: &mut Activation) -> Result<Done, Error> {
     run.node.state.confirm(run.direction, clock::now());
-    run.node.save()?;
+    run.node.save().map_err(|error| run.because(error.into()))?;
     Ok(Done::said(format!("`{}` is healthy", run.version)))
 }
 
@@ -566,7 +628,7 @@ mod tests {
         let (bad, older) = (OnBad::Refuse, OnOlder::Refuse);
         let request = Request { version: v("v2"), direction: Direction::Forward, bad, older };
         let mut run = Activation::begin(Operation::Activate, &mut node, &request, &runtime, &fixture.told).unwrap();
-        for steps in 0..=5 {
+        for steps in 0..=table().len() {
             for step in &table()[..steps] {
                 (step.run)(&mut run).unwrap();
             }

@@ -4,6 +4,8 @@
 //! app run with its rights. One that runs as the app's user has nothing to give up. As anybody else it cannot become the
 //! user, and says so before it begins.
 
+use std::ffi::OsStr;
+
 use pannier_shared::sys::account::Account;
 use pannier_shared::sys::{fs, process};
 
@@ -51,6 +53,12 @@ pub fn of(user: Option<&str>) -> Result<Option<Account>, Error> {
         us if us == 0 || us == account.uid => Ok(Some(account)),
         us => Err(Error::NotRoot { user: user.to_owned(), us: User(us) }),
     }
+}
+
+/// The variables that tell a command whom it runs as.
+pub fn variables(account: &Account) -> [(&'static str, &OsStr); 3] {
+    let Account { name, home, .. } = account;
+    [("USER", name.as_ref()), ("LOGNAME", name.as_ref()), ("HOME", home.as_os_str())]
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use pannier_shared::steps::Phase;
 use pannier_shared::sys::{clock, fs};
 use serde::{Deserialize, Serialize};
 
-/// How much of the journal's end is read: an operation takes about ten lines of 200 bytes, and only what the last command
+/// How much of the journal's end is read: an operation takes about twenty lines of 200 bytes, and only what the last command
 /// began can be open, because every command that changes anything first ends what was open.
 const TAIL: u64 = 64 * 1024;
 
@@ -197,6 +197,11 @@ pub struct Ongoing {
 }
 
 impl Ongoing {
+    /// The operation's name: the same on all its lines.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
     /// Writes down that a step is about to act.
     pub fn note(&self, step: &str, phase: Phase) -> fs::Result<()> {
         let step = step.to_owned();

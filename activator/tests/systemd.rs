@@ -42,7 +42,11 @@ fn worker(seconds: &str) -> Process {
 }
 
 fn publish(world: &World, version: &str, processes: Vec<Process>) {
-    world.publish_running(version, &[("server.py", SERVER), ("version.txt", version)], Running { processes });
+    world.publish_running(
+        version,
+        &[("server.py", SERVER), ("version.txt", version)],
+        Running { processes, ..Running::default() },
+    );
 }
 
 /// A node whose root is /srv/polls inside.
@@ -98,8 +102,15 @@ fn a_process_that_does_not_stay_is_taken_back_with_its_last_lines() {
     let world = World::new();
     let Some(systemd) = booted(&world) else { return };
     publish(&world, "v1", vec![web(), worker("1000")]);
-    publish(&world, "v2", vec![web(), process("worker", &["sh", "-c", "echo no such broker; exit 3"], false)]);
+    publish(
+        &world,
+        "v2",
+        vec![web(), process("worker", &["sh", "-c", "echo no such broker; sleep 0.3; exit 3"], false)],
+    );
     systemd.ok("activate polls v1 --quiet");
+    // Long beside the worker's life, however busy the machine is.
+    let config = std::fs::read_to_string(world.path("activator.toml")).unwrap();
+    std::fs::write(world.path("activator.toml"), config.replace("500ms", "2s")).unwrap();
     let came = systemd.run("activate polls v2 --quiet");
     assert_eq!(came.code, Some(10), "{came:?}");
     insta::assert_snapshot!(steady(&came), @"

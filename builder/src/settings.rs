@@ -16,7 +16,7 @@ use crate::command_line::CommandLine;
 
 mod running;
 
-use running::Processes;
+use running::{Hooks, Processes};
 
 /// The file's name, at the top of the project.
 pub const FILE: &str = "pannier.toml";
@@ -66,6 +66,8 @@ pub struct Settings {
     pub build: Build,
     /// The table `[processes]`.
     pub processes: Processes,
+    /// The table `[hooks]`.
+    pub hooks: Hooks,
 }
 
 /// What to do about static files.
@@ -158,6 +160,7 @@ const KEYS: &[&str] = &[
     "largest_file",
     "build",
     "processes",
+    "hooks",
 ];
 
 /// Keys of the table `[build]`.
@@ -252,12 +255,13 @@ impl Settings {
             largest_file: self.largest_file.or(below.largest_file),
             build,
             processes: below.processes.into_iter().chain(self.processes).collect(),
+            hooks: below.hooks.into_iter().chain(self.hooks).collect(),
         }
     }
 
     /// How the release is run, as its statement says it.
     pub fn running(&self) -> Running {
-        Running { processes: running::processes(&self.processes) }
+        Running { processes: running::processes(&self.processes), hooks: running::hooks(&self.hooks) }
     }
 }
 

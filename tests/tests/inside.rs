@@ -45,7 +45,7 @@ fn described(version: &str, dependencies: &[(&str, &str)]) -> Description {
     let dependencies = dependencies.iter().map(|(name, version)| dependency(name, version)).collect();
     let command = Words::try_from(["gunicorn", "polls.wsgi", "a b"].map(str::to_owned).to_vec()).unwrap();
     let web = Process { name: "web".parse().unwrap(), command, socket: version == "v2" };
-    let running = Running { processes: vec![web] };
+    let running = Running { processes: vec![web], ..Running::default() };
     let libc_floor = Some("2.28".to_owned());
     Description { source: Some(source), libc_floor, dependencies, running, ..description(version) }
 }

@@ -194,7 +194,10 @@ fn of_activation(failure: &activate::Failure) -> Exit {
         activate::Error::Restart { .. } => Exit::Program,
         activate::Error::Health { .. } => Exit::RolledBack,
         activate::Error::NoneBefore => Exit::Mixed,
-        activate::Error::Fs(_) => Exit::Machine,
+        activate::Error::Hook(_) => Exit::Program,
+        activate::Error::Folder(_) => Exit::Refused,
+        activate::Error::Described(described::Error::Form { .. }) => Exit::Verification,
+        activate::Error::Described(described::Error::Fs(_)) | activate::Error::Fs(_) => Exit::Machine,
     }
 }
 

@@ -22,7 +22,7 @@
 //! python = "/usr/bin/python3.11"          # for releases without an interpreter of their own; found when not given
 //! rehash = "weekly"                       # or "always": see `ledger`
 //! env_file = "/etc/polls.env"             # NAME=VALUE lines for the restart command or the processes
-//! user = "polls"                          # whom the app's commands and processes run as; else who runs the activator
+//! user = "polls"                          # whom the app's commands, hooks and processes run as; else who runs the activator
 //! keep = 5                                # healthy releases that stay here; see `prune`
 //! keep_failed = 2                         # failed ones, which take no place of a healthy one
 //! unseen = "may-use"                      # or "use-nothing": processes that cannot be looked at, when releases are removed
@@ -157,7 +157,7 @@ pub struct App {
     pub supervised: Option<Supervised>,
     /// `NAME=VALUE` lines for what the app runs.
     pub env_file: Option<PathBuf>,
-    /// Whom its commands and processes run as; who runs the activator, when not given.
+    /// Whom its commands, hooks and processes run as; who runs the activator, when not given.
     pub user: Option<String>,
     /// The interpreter for releases without one; looked for when not given.
     pub python: Option<PathBuf>,

@@ -3,6 +3,7 @@
 pub mod ahead;
 pub mod confirm;
 pub mod fetch;
+pub mod hook;
 pub mod remote;
 pub mod restart;
 pub mod reuse;

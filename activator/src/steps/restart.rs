@@ -104,12 +104,17 @@ pub fn restart(how: &Restart, app: &AppName, version: &Version, root: &Root) -> 
         command.envs(variables(&fs::read_text(path, 1 << 20)?, path)?);
     }
     let account = how.account()?;
-    if let Some(Account { name, home, .. }) = &account {
-        command.env("USER", name).env("LOGNAME", name).env("HOME", home);
-    }
+    command.envs(account.iter().flat_map(identity::variables));
     command.env("PANNIER_APP", app.as_str()).env("PANNIER_VERSION", version.as_str());
     command.env("PANNIER_ROOT", root.path()).env("PANNIER_RELEASE", &release);
     Ok(process::run_logged_as(account.as_ref(), &mut command, how.timeout, &root.restart_log())?)
+}
+
+/// The variables of the environment file at `path`.
+pub fn variables_of(path: &Path) -> Result<Vec<(String, String)>, Error> {
+    let text = fs::read_text(path, 1 << 20)?;
+    let found = variables(&text, path)?;
+    Ok(found.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
 }
 
 /// The variables of an environment file: `NAME=VALUE` lines, empty lines and `#` comments; a value may stand in one

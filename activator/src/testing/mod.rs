@@ -116,7 +116,9 @@ impl Fixture {
     /// Lets a release say of itself that it is run like this.
     pub fn say(&self, version: &str, running: Running) {
         let description = Description { running, ..described(version) };
-        let path = self.root().release(&v(version)).join(".pannier/release.json");
+        let tree = self.root().release(&v(version));
+        std::fs::create_dir_all(tree.join("app")).unwrap();
+        let path = tree.join(".pannier/release.json");
         std::fs::write(path, serde_json::to_vec(&description).unwrap()).unwrap();
     }
 

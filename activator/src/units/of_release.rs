@@ -109,7 +109,7 @@ mod tests {
         fixture.config.supervised = Some(Supervised { units, timeout: Duration::from_secs(1), steady: Duration::ZERO });
         let command = Words::try_from(vec!["gunicorn".to_owned()]).unwrap();
         let web = Process { name: "web".parse().unwrap(), command, socket: false };
-        fixture.say("v2", Running { processes: vec![web] });
+        fixture.say("v2", Running { processes: vec![web], ..Running::default() });
         drop(fixture.open().unwrap());
         fixture
     }

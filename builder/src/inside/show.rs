@@ -140,6 +140,9 @@ fn origin(f: &mut fmt::Formatter<'_>, release: &Description) -> fmt::Result {
         let socket = if process.socket { "  (on a socket that stays open)" } else { "" };
         writeln!(f, "process    {}: {}{socket}", process.name, said(&process.command.to_string()))?;
     }
+    for (name, hook) in &release.running.hooks {
+        writeln!(f, "hook       {name}: {}", said(&hook.command.to_string()))?;
+    }
     writeln!(f, "built by   pannier {}", said(&release.built_by))
 }
 

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use pannier_shared::id::ProcessName;
-use pannier_shared::statement::{Process, Words};
+use pannier_shared::statement::{Hook, HookName, Process, Seconds, Words};
 use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
 use serde::de::{Error as _, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
@@ -42,6 +42,37 @@ impl From<Either<ProcessTable>> for ProcessSetting {
             Either::Table(ProcessTable { command, order, socket }) => Self { command: command.0, order, socket },
         }
     }
+}
+
+/// The table `[hooks]`.
+pub type Hooks = BTreeMap<HookName, HookSetting>;
+
+/// One hook: its command alone, or a table with more.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(from = "Either<HookTable>")]
+pub struct HookSetting(Hook);
+
+/// A hook as a table.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct HookTable {
+    command: Command,
+    #[serde(default)]
+    timeout: Seconds,
+}
+
+impl From<Either<HookTable>> for HookSetting {
+    fn from(said: Either<HookTable>) -> Self {
+        Self(match said {
+            Either::Command(Command(command)) => Hook { command, timeout: Seconds::default() },
+            Either::Table(HookTable { command, timeout }) => Hook { command: command.0, timeout },
+        })
+    }
+}
+
+/// The hooks as the statement has them.
+pub fn hooks(said: &Hooks) -> BTreeMap<HookName, Hook> {
+    said.iter().map(|(name, hook)| (*name, hook.0.clone())).collect()
 }
 
 /// The processes in the order in which they are started.
@@ -159,6 +190,37 @@ mod tests {
                 "beat celery -A shop beat false"
             ]
         );
+    }
+
+    #[test]
+    fn hooks_have_a_minute_unless_they_say_otherwise() {
+        let text = r#"
+            [hooks]
+            before_switch = "manage.py check --deploy"
+            [hooks.after_switch]
+            command = ["manage.py", "warm"]
+            timeout = 300
+        "#;
+        let hooks = parse(text, FILE).unwrap().running().hooks;
+        let told: Vec<String> =
+            hooks.iter().map(|(name, hook)| format!("{name} {} {}", hook.command, u32::from(hook.timeout))).collect();
+        assert_eq!(told, ["before_switch manage.py check --deploy 60", "after_switch manage.py warm 300"]);
+        insta::assert_snapshot!(refused("[hooks]\nbefore_swich = \"x\""), @r#"
+        `pannier.toml` is not valid
+        caused by: TOML parse error at line 2, column 1
+          |
+        2 | before_swich = "x"
+          | ^^^^^^^^^^^^
+        unknown variant `before_swich`, expected one of `before_switch`, `after_switch`, `on_failure`, `after_rollback`
+        "#);
+        insta::assert_snapshot!(refused("[hooks.on_failure]\ncommand = \"x\"\ntimeout = 0"), @"
+        `pannier.toml` is not valid
+        caused by: TOML parse error at line 3, column 11
+          |
+        3 | timeout = 0
+          |           ^
+        a time limit must have 1 to 3600 seconds, not 0
+        ");
     }
 
     #[test]

@@ -1,7 +1,9 @@
 //! How a release is run on a node: what only the app itself knows of that. Where it listens, as whom it runs and with which
 //! secrets is the node's business and in no release.
 
+use std::collections::BTreeMap;
 use std::fmt;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -17,6 +19,9 @@ pub struct Running {
     /// Its processes, in the order in which they are started.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub processes: Vec<Process>,
+    /// What is run around an activation.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub hooks: BTreeMap<HookName, Hook>,
 }
 
 impl Running {
@@ -38,6 +43,85 @@ pub struct Process {
     /// while the process is replaced.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub socket: bool,
+}
+
+/// When a hook is run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HookName {
+    /// Before `current` moves: when it fails, nothing is changed.
+    BeforeSwitch,
+    /// When the release serves and passed its check: when it fails, the release is taken back.
+    AfterSwitch,
+    /// When an activation of the release failed, after it was taken back; it changes nothing about that.
+    OnFailure,
+    /// When a rollback has led back to the release; it changes nothing about that.
+    AfterRollback,
+}
+
+impl HookName {
+    /// Its name, as pannier.toml, the statement and the journal have it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            HookName::BeforeSwitch => "before_switch",
+            HookName::AfterSwitch => "after_switch",
+            HookName::OnFailure => "on_failure",
+            HookName::AfterRollback => "after_rollback",
+        }
+    }
+}
+
+impl fmt::Display for HookName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A command that is run around an activation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Hook {
+    /// What is run.
+    pub command: Words,
+    /// After how many seconds it is ended.
+    pub timeout: Seconds,
+}
+
+/// A time limit in whole seconds, from 1 to 3600: an activation holds the app's lock meanwhile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "u32", into = "u32")]
+pub struct Seconds(u32);
+
+/// A number that is no such limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a time limit must have 1 to 3600 seconds, not {0}")]
+pub struct BadSeconds(u32);
+
+impl Default for Seconds {
+    /// A minute.
+    fn default() -> Self {
+        Self(60)
+    }
+}
+
+impl TryFrom<u32> for Seconds {
+    type Error = BadSeconds;
+
+    fn try_from(seconds: u32) -> Result<Self, BadSeconds> {
+        if (1..=3600).contains(&seconds) { Ok(Self(seconds)) } else { Err(BadSeconds(seconds)) }
+    }
+}
+
+impl From<Seconds> for u32 {
+    fn from(seconds: Seconds) -> u32 {
+        seconds.0
+    }
+}
+
+impl From<Seconds> for Duration {
+    fn from(seconds: Seconds) -> Duration {
+        Duration::from_secs(seconds.0.into())
+    }
 }
 
 /// A command as words: no shell reads it. At least one word, the first not empty, no control characters, at most
@@ -137,6 +221,9 @@ mod tests {
             r#"{"processes":[{"name":"../web","command":["x"]}]}"#,
             r#"{"processes":[{"name":"web","command":["x\n[Service]"]}]}"#,
             r#"{"procesess":[]}"#,
+            r#"{"hooks":{"before_lunch":{"command":["x"],"timeout":1}}}"#,
+            r#"{"hooks":{"before_switch":{"command":["x"],"timeout":0}}}"#,
+            r#"{"hooks":{"before_switch":{"command":["x"],"timeout":3601}}}"#,
         ] {
             assert!(parse(bad).is_err(), "{bad}");
         }
