@@ -7,6 +7,8 @@
 //! A first activation that fails has nothing to go back to: `current` is removed again, so that it never leads to a
 //! release that is known to be bad, and the outcome says that nothing serves and a person is needed.
 
+use std::path::PathBuf;
+
 use pannier_shared::archive::COMPLETE;
 use pannier_shared::event::{Event, Sink};
 use pannier_shared::id::{AppName, Version};
@@ -17,6 +19,7 @@ use tokio::runtime::Runtime;
 
 use crate::age::{Older, OnOlder};
 use crate::described;
+use crate::environment::{self, EnvId};
 use crate::evidence;
 use crate::journal::{Ongoing, Operation, Outcome};
 use crate::launch::BadFolder;
@@ -25,17 +28,24 @@ use crate::record;
 use crate::state::{Direction, Standing, State};
 use crate::steps::confirm::{self, confirm};
 use crate::steps::hook;
+use crate::steps::restart;
 use crate::steps::start;
 use crate::steps::switch::switch;
 
 mod hooks;
 
 /// The steps, in order, each with what takes it back.
-fn table<'a>() -> [Step<Activation<'a>, Error>; 9] {
+fn table<'a>() -> [Step<Activation<'a>, Error>; 10] {
     let nothing = Undo::Nothing;
     [
         Step { name: "hooks", does: "read the release's hooks", run: hooks::read, undo: Undo::By(hooks::on_failure) },
         Step { name: "keep", does: "note what serves now", run: keep, undo: Undo::By(start_old_again) },
+        Step {
+            name: "environment",
+            does: "keep a copy of the app's variables",
+            run: keep_environment,
+            undo: Undo::By(drop_environment),
+        },
         Step {
             name: "before_switch",
             does: "run the release's hook",
@@ -121,6 +131,12 @@ pub enum Error {
     /// No release served before, so there is none to start again.
     #[error("no release served before, so there is none to go back to")]
     NoneBefore,
+    /// The environment file cannot be used.
+    #[error("the app's variables cannot be kept")]
+    Environment {
+        /// Why.
+        source: restart::Error,
+    },
     /// One of its hooks failed.
     #[error(transparent)]
     Hook(#[from] hook::Error),
@@ -185,6 +201,7 @@ impl Failure {
                 Some(format!("look at it, move it away and fetch it again: `pannier-activator verify {app}`"))
             }
             Error::Restart { source, .. } if !self.tried => source.hint(),
+            Error::Environment { .. } => Some("see to `env_file` in the app's configuration".to_owned()),
             Error::Hook(error) if !self.tried => error.hint(),
             Error::Restart { .. } | Error::Health { .. } | Error::Hook(_) => {
                 Some(format!("once it is mended: `pannier-activator activate {app} {} --even-if-bad`", self.version))
@@ -296,6 +313,8 @@ struct Activation<'a> {
     verdict: Option<String>,
     /// Why the activation fails, where that says nothing of the release.
     reason: Option<String>,
+    /// The variables it runs with.
+    env: Option<EnvId>,
     /// Whether `on_failure` was run.
     failure_told: bool,
 }
@@ -329,8 +348,14 @@ impl<'a> Activation<'a> {
             restarted: false,
             verdict: None,
             reason: None,
+            env: None,
             failure_told: false,
         })
+    }
+
+    /// The file of variables that this activation's commands get.
+    fn env_file(&self) -> Option<PathBuf> {
+        self.env.as_ref().map(|id| id.path(&self.node.root)).or_else(|| self.node.config.env_file.clone())
     }
 
     /// Remembers for the hook why it fails.
@@ -379,6 +404,7 @@ impl<'a> Activation<'a> {
     }
 
     fn unhealthy(&self, version: &Version, source: confirm::Error) -> Error {
+        let source = source.with_body(|text| start::secrets(self.node, version).hide(text));
         let printed = if self.restarted { start::printed(self.node, version, start::SHOWN) } else { String::new() };
         Error::Health { version: version.clone(), source: source.into(), printed: process::last_lines(&printed) }
     }
@@ -405,8 +431,28 @@ fn start_old_again(run: &mut Activation) -> Result<(), Error> {
     Ok(())
 }
 
+/// Going back to a release takes the variables that it was healthy with.
+fn keep_environment(run: &mut Activation) -> Result<Done, Error> {
+    let (node, file) = (&run.node, run.node.config.env_file.as_ref());
+    let earlier = node.state.env_of(&run.version).filter(|_| run.direction == Direction::Back).cloned();
+    if let Some(earlier) = earlier.filter(|id| fs::exists(&id.path(&node.root))) {
+        run.env = Some(earlier);
+        return Ok(Done::said("those that it was healthy with"));
+    }
+    let Some(file) = file else { return Ok(Done::said("no `env_file` is configured")) };
+    run.env = Some(environment::keep(&node.root, file).map_err(|source| Error::Environment { source })?);
+    Ok(Done::said(file.display().to_string()))
+}
+
+/// Runs after `switch` was undone: what the state does not name then is of no use.
+fn drop_environment(run: &mut Activation) -> Result<(), Error> {
+    run.env = None;
+    Ok(environment::tidy(&run.node.root, &run.node.state)?)
+}
+
 fn to_new(run: &mut Activation) -> Result<Done, Error> {
     run.node.state.switch_to(&run.version, clock::now());
+    run.node.state.run_with(run.env.clone());
     switch(&run.node.root, &run.node.state).map_err(|error| run.because(error.into()))?;
     Ok(Done::said(format!("`current` leads to `{}`", run.version)))
 }

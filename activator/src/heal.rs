@@ -34,6 +34,7 @@ use pannier_shared::event::{Event, Sink};
 use pannier_shared::id::Version;
 use pannier_shared::sys::{clock, fs};
 
+use crate::environment;
 use crate::journal::Unended;
 use crate::layout::{Current, Root};
 use crate::leftover;
@@ -63,6 +64,7 @@ pub fn heal(node: &mut Node, current: &Current, sink: &dyn Sink) -> Result<(), E
     if plan.restart {
         notes.extend(start_again(node));
     }
+    environment::tidy(&node.root, &node.state)?;
     for unended in unended {
         node.journal.close(&unended, &notes.join("; "))?;
     }

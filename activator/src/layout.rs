@@ -12,6 +12,7 @@
 //! <root>/.pannier/failed/<version>/ what is kept of a failed activation (see `evidence`)
 //! <root>/.pannier/toc/<version>/ the release's signed statement, tables of contents and record
 //! <root>/.pannier/ledger         which files were hashed, and how they looked then (see `ledger`)
+//! <root>/.pannier/env/           the variables of activations (see `environment`)
 //! <root>/.pannier/journal/       what hooks printed, a file for each run (see `steps::hook`)
 //! <root>/.pannier/restart.log    what the last restart command, and what it left running, printed
 //! ```
@@ -261,6 +262,11 @@ impl Root {
     /// What the last restart command printed.
     pub fn restart_log(&self) -> PathBuf {
         self.own().join("restart.log")
+    }
+
+    /// The variables of activations (see `environment`).
+    pub fn envs(&self) -> PathBuf {
+        self.own().join("env")
     }
 
     /// What the hooks of an operation printed.

@@ -10,6 +10,7 @@ pub mod age;
 pub mod config;
 pub mod described;
 pub mod doctor;
+pub mod environment;
 pub mod evidence;
 pub mod fetch;
 pub mod heal;

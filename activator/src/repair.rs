@@ -226,7 +226,10 @@ pub fn start_again(node: &Node, runtime: &Runtime) -> Result<(), Box<NotStarted>
     let not_started = |source| NotStarted::Restart { version: version.clone(), source };
     start::start(node, version).map_err(not_started)?;
     if let Some(health) = &node.config.health {
-        let unhealthy = |source| NotStarted::Health { version: version.clone(), source };
+        let unhealthy = |source: confirm::Error| {
+            let source = source.with_body(|text| start::secrets(node, version).hide(text));
+            NotStarted::Health { version: version.clone(), source }
+        };
         confirm::confirm(health, runtime).map_err(unhealthy)?;
     }
     Ok(start::look(node, version).map_err(not_started)?)

@@ -13,6 +13,8 @@ use pannier_shared::id::{AppName, ChannelName, Version};
 use pannier_shared::sys::fs;
 use serde::{Deserialize, Serialize};
 
+use crate::environment::EnvId;
+
 /// The form of the state file this program reads and writes.
 const SCHEMA: u32 = 1;
 
@@ -118,13 +120,16 @@ pub struct Release {
     /// When its source was committed, by its statement; none where that does not say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub committed: Option<Timestamp>,
+    /// The variables that it was healthy with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    env: Option<EnvId>,
 }
 
 impl Release {
     /// A release that was just unpacked.
     pub fn prepared(statement: Digest, unpacked: u64, entries: u64, now: Timestamp) -> Self {
-        let (standing, reason, committed) = (Standing::Prepared, None, None);
-        Self { standing, statement, unpacked, entries, prepared: now, since: now, reason, committed }
+        let (standing, reason, committed, env) = (Standing::Prepared, None, None, None);
+        Self { standing, statement, unpacked, entries, prepared: now, since: now, reason, committed, env }
     }
 
     /// Of a source that was committed at this time.
@@ -147,6 +152,9 @@ pub struct Live {
     /// How far channels were seen when it was switched to: one that has moved since then is an order (see `age`).
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub seen: BTreeMap<ChannelName, Position>,
+    /// The variables it runs with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    env: Option<EnvId>,
 }
 
 /// The newest pointer of a channel this node has seen; it never goes below.
@@ -341,15 +349,38 @@ impl State {
             self.set_aside(&before);
         }
         let seen = self.channels.clone();
-        self.live = Some(Live { version: version.clone(), since: now, confirmed: false, seen });
+        self.live = Some(Live { version: version.clone(), since: now, confirmed: false, seen, env: None });
+    }
+
+    /// What serves, or is about to, runs with these variables.
+    pub fn run_with(&mut self, env: Option<EnvId>) {
+        if let Some(live) = &mut self.live {
+            live.env = env;
+        }
+    }
+
+    /// The variables of a release: those it runs with, else those it was healthy with.
+    pub fn env_of(&self, version: &Version) -> Option<&EnvId> {
+        match &self.live {
+            Some(live) if live.version == *version => live.env.as_ref(),
+            _ => self.releases.get(version)?.env.as_ref(),
+        }
+    }
+
+    /// All variables that are still of use.
+    pub fn envs(&self) -> impl Iterator<Item = &EnvId> {
+        let kept = self.releases.values().filter_map(|release| release.env.as_ref());
+        kept.chain(self.live.iter().filter_map(|live| live.env.as_ref()))
     }
 
     /// What serves is taken to be this release, as it was before something that is now taken back; confirmed when it
     /// ever was. `None`: nothing serves.
     pub fn return_to(&mut self, version: Option<&Version>, now: Timestamp) {
         self.live = version.map(|version| {
-            let confirmed = self.releases.get(version).is_some_and(|r| r.standing == Standing::Healthy);
-            Live { version: version.clone(), since: now, confirmed, seen: BTreeMap::new() }
+            let release = self.releases.get(version);
+            let confirmed = release.is_some_and(|release| release.standing == Standing::Healthy);
+            let env = release.and_then(|release| release.env.clone());
+            Live { version: version.clone(), since: now, confirmed, seen: BTreeMap::new(), env }
         });
     }
 
@@ -357,8 +388,9 @@ impl State {
     pub fn confirm(&mut self, direction: Direction, now: Timestamp) {
         let Some(live) = &mut self.live else { return };
         live.confirmed = true;
-        let version = live.version.clone();
+        let (version, env) = (live.version.clone(), live.env.clone());
         if let Some(release) = self.releases.get_mut(&version) {
+            release.env = env;
             (release.standing, release.since, release.reason) = (Standing::Healthy, now, None);
         }
         let known = self.healthy.iter().position(|healthy| *healthy == version);

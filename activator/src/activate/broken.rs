@@ -10,9 +10,10 @@ use super::*;
 use crate::steps::restart::Restart;
 use crate::testing::{Fixture, facts, runtime, v};
 
-/// A node where v1 serves and v2 is prepared; what was started last stands in `started`.
+/// A node where v1 serves and v2 is prepared, with variables; what was started last stands in `started`.
 fn serving() -> Fixture {
     let mut fixture = Fixture::with(&["v1", "v2"]);
+    fixture.configure_variables("SECRET_KEY=one\n");
     let command = ["sh", "-c", "echo $PANNIER_VERSION > ../../started"].map(str::to_owned).to_vec();
     fixture.config.restart = Some(Restart { command, timeout: Duration::from_secs(20), env_file: None, user: None });
     fixture.activate("v1").unwrap();

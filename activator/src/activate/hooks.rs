@@ -74,12 +74,13 @@ fn hook(run: &Activation, name: HookName) -> Result<Done, Error> {
     let Some(hook) = description.running.hooks.get(&name) else { return Ok(Done::said("it has none")) };
     let (node, version) = (&run.node, &run.version);
     let place = Place::new(&node.root, version, description)?;
+    let env_file = run.env_file();
     let told = Told {
         operation: run.operation.to_string(),
         from: run.back.live_version().map(ToString::to_string).unwrap_or_default(),
         state: node.state.standing(version).map(word).unwrap_or_default(),
         reason: run.verdict.as_deref().or(run.reason.as_deref()).unwrap_or_default(),
-        env_file: node.config.env_file.as_deref(),
+        env_file: env_file.as_deref(),
         user: node.config.user.as_deref(),
     };
     hook::run(name, hook, &place, &told, &hook::log(&node.root, run.ongoing.id(), name))?;

@@ -195,6 +195,7 @@ fn of_activation(failure: &activate::Failure) -> Exit {
         activate::Error::Health { .. } => Exit::RolledBack,
         activate::Error::NoneBefore => Exit::Mixed,
         activate::Error::Hook(_) => Exit::Program,
+        activate::Error::Environment { .. } => Exit::Usage,
         activate::Error::Folder(_) => Exit::Refused,
         activate::Error::Described(described::Error::Form { .. }) => Exit::Verification,
         activate::Error::Described(described::Error::Fs(_)) | activate::Error::Fs(_) => Exit::Machine,

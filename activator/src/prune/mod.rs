@@ -19,6 +19,7 @@ use pannier_shared::sys::lock::{self, Lock};
 use pannier_shared::sys::{fs, in_use};
 
 use crate::activate::one_line;
+use crate::environment;
 use crate::journal::{Ongoing, Operation, Outcome};
 use crate::node::Node;
 use crate::state::State;
@@ -219,7 +220,9 @@ fn recall(run: &mut Removal) -> Result<(), Error> {
 /// Never an error: what lies there is forgotten, and must not come back when half of it is gone.
 fn remove(run: &mut Removal) -> Result<Done, Error> {
     let (_, away) = run.places();
-    let removed = fs::remove_tree(&away).and_then(|()| fs::remove_tree(&run.node.root.toc(&run.version)));
+    let (root, state) = (&run.node.root, &run.node.state);
+    let removed = fs::remove_tree(&away).and_then(|()| fs::remove_tree(&root.toc(&run.version)));
+    let removed = removed.and_then(|()| environment::tidy(root, state));
     Ok(Done::said(match removed {
         Ok(()) => format!("`{}`: {}", run.version, run.freed),
         Err(error) => {

@@ -55,6 +55,16 @@ pub enum Error {
     Tls(#[from] rustls::Error),
 }
 
+impl Error {
+    /// The same, with what the app answered changed: so that it can be passed on without what it must not show.
+    pub fn with_body(mut self, change: impl FnOnce(String) -> String) -> Self {
+        if let Error::Unhealthy { source: Wrong::Status { body, .. } | Wrong::Text { body, .. }, .. } = &mut self {
+            *body = change(std::mem::take(body));
+        }
+        self
+    }
+}
+
 /// What was wrong with an answer.
 #[derive(Debug, thiserror::Error)]
 pub enum Wrong {

@@ -18,10 +18,14 @@ use pannier_shared::statement::{Hook, HookName};
 use pannier_shared::sys::{fs, process};
 
 use super::restart::{self, variables_of};
+use crate::environment::Secrets;
 use crate::identity;
 use crate::journal::Journal;
 use crate::launch::{Launch, Place};
 use crate::layout::Root;
+
+/// So many bytes of what a hook printed last are kept.
+const KEPT: u64 = 1 << 20;
 
 /// A hook that failed.
 #[derive(Debug, thiserror::Error)]
@@ -99,7 +103,21 @@ fn ran(name: HookName, hook: &Hook, place: &Place, told: &Told, log: &Path) -> R
     if let Some(folder) = log.parent() {
         fs::create_dir_all(folder)?;
     }
-    Ok(process::run_logged_as(account.as_ref(), &mut command, hook.timeout.into(), log)?)
+    let ran = process::run_logged_as(account.as_ref(), &mut command, hook.timeout.into(), log);
+    let secrets = Secrets::of(told.env_file);
+    let kept = hide(log, &secrets);
+    ran.map_err(|error| error.with_output(|text| secrets.hide(text)))?;
+    Ok(kept?)
+}
+
+/// Takes the secrets out of what a hook printed, and all but its end where that is much.
+fn hide(log: &Path, secrets: &Secrets) -> fs::Result<()> {
+    let printed = fs::if_there(fs::read_tail(log, KEPT))?.unwrap_or_default();
+    let hidden = secrets.hide(String::from_utf8_lossy(&printed).into_owned());
+    if hidden.as_bytes() == printed && (printed.len() as u64) < KEPT {
+        return Ok(());
+    }
+    fs::write(log, hidden.as_bytes())
 }
 
 /// Where a hook of an operation prints to.

@@ -1,16 +1,18 @@
 //! Starts a release in the way that is configured: by a command (`restart`) or by systemd (`supervise`). The one place
 //! through which activation, undo, heal and repair start anything.
 
+use std::path::Path;
 use std::time::Duration;
 
 use pannier_shared::id::{AppName, Version};
 use pannier_shared::statement::Process;
 use pannier_shared::sys::fs;
 
-use super::restart::{self, restart};
+use super::restart::{self, Restart, restart};
 use super::supervise::{self, supervise};
 use crate::config::App;
 use crate::described::{self, described};
+use crate::environment::{self, Secrets};
 use crate::launch::{BadFolder, Place};
 use crate::node::Node;
 use crate::units::{self, Units};
@@ -66,6 +68,16 @@ impl Error {
         }
     }
 
+    fn hidden(self, secrets: &Secrets) -> Self {
+        match self {
+            Error::Command(restart::Error::Command(error)) => {
+                restart::Error::Command(error.with_output(|text| secrets.hide(text))).into()
+            }
+            Error::Systemd(error) => error.with_log(|text| secrets.hide(text)).into(),
+            other => other,
+        }
+    }
+
     /// What a person can type about it.
     pub fn hint(&self) -> Option<String> {
         match self {
@@ -87,13 +99,21 @@ pub fn said(node: &Node) -> Option<String> {
     }
 }
 
-/// Starts a release that is on the node.
+/// Starts a release that is on the node, with the variables that belong to it.
 pub fn start(node: &Node, version: &Version) -> Result<(), Error> {
+    let env_file = environment::file_of(&node.root, &node.state, &node.config, version);
+    start_with(node, version, env_file.as_deref()).map_err(|error| error.hidden(&Secrets::of(env_file.as_deref())))
+}
+
+fn start_with(node: &Node, version: &Version, env_file: Option<&Path>) -> Result<(), Error> {
     match (&node.config.restart, &node.config.supervised) {
-        (Some(how), _) => Ok(restart(how, &node.app, version, &node.root)?),
+        (Some(how), _) => {
+            let how = Restart { env_file: env_file.map(Path::to_owned), ..how.clone() };
+            Ok(restart(&how, &node.app, version, &node.root)?)
+        }
         (None, Some(Supervised { units, timeout, .. })) => {
             let (place, processes) = place(node, version)?;
-            Ok(supervise(units, &place, &processes, node.config.env_file.as_deref(), *timeout)?)
+            Ok(supervise(units, &place, &processes, env_file, *timeout)?)
         }
         (None, None) => Ok(()),
     }
@@ -103,7 +123,8 @@ pub fn start(node: &Node, version: &Version) -> Result<(), Error> {
 pub fn look(node: &Node, version: &Version) -> Result<(), Error> {
     let Some(supervised) = &node.config.supervised else { return Ok(()) };
     let (place, processes) = place(node, version)?;
-    Ok(supervise::look(&place, &processes, supervised.steady)?)
+    let looked = supervise::look(&place, &processes, supervised.steady);
+    looked.map_err(|error| Error::from(error).hidden(&secrets(node, version)))
 }
 
 /// What a person types to start again what serves; nothing when nothing is configured.
@@ -115,16 +136,22 @@ pub fn by_hand(app: &AppName, config: &App) -> Option<String> {
     }
 }
 
-/// What the processes of a release printed last; nothing when it cannot be read, because it only adorns an error.
+/// What must not be shown of what a release prints.
+pub fn secrets(node: &Node, version: &Version) -> Secrets {
+    Secrets::of(environment::file_of(&node.root, &node.state, &node.config, version).as_deref())
+}
+
+/// What the processes of a release printed last, ready to be shown; nothing when it cannot be read, because it only adorns
+/// an error.
 pub fn printed(node: &Node, version: &Version, Extent { bytes, lines }: Extent) -> String {
-    match (&node.config.supervised, place(node, version)) {
+    secrets(node, version).hide(match (&node.config.supervised, place(node, version)) {
         (None, _) => {
             let printed = fs::read_tail(&node.root.restart_log(), bytes).unwrap_or_default();
             String::from_utf8_lossy(&printed).into_owned()
         }
         (Some(_), Ok((place, processes))) => supervise::logs(&place, &processes, lines),
         (Some(_), Err(_)) => String::new(),
-    }
+    })
 }
 
 fn place(node: &Node, version: &Version) -> Result<(Place, Vec<Process>), Error> {

@@ -86,6 +86,14 @@ impl Error {
         !matches!(self, Error::NoProcesses | Error::Unfit(_) | Error::Silent(_))
     }
 
+    /// The same, with what the processes logged changed: so that it can be passed on without what it must not show.
+    pub fn with_log(mut self, change: impl FnOnce(String) -> String) -> Self {
+        if let Error::NotStarted { log, .. } | Error::NotSteady { log, .. } = &mut self {
+            *log = change(std::mem::take(log));
+        }
+        self
+    }
+
     /// What a person can type about it.
     pub fn hint(&self) -> Option<String> {
         match self {

@@ -87,6 +87,13 @@ impl Fixture {
         tree
     }
 
+    /// Configures an environment file with this text.
+    pub fn configure_variables(&mut self, text: &str) {
+        let file = self.config.root.with_file_name("polls.env");
+        std::fs::write(&file, text).unwrap();
+        self.config.env_file = Some(file);
+    }
+
     /// A process that another test is just starting shares our lock's handle until it has become its program, so a lock
     /// that was let go may be held for a moment longer.
     pub fn open(&self) -> Result<Node, Error> {

@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::{File, Unfit, write};
 use crate::config::App;
 use crate::described::{self, described};
+use crate::environment;
 use crate::launch::{BadFolder, Place};
 use crate::node::{NotHere, View};
 
@@ -85,7 +86,8 @@ pub fn units(view: &View, config: &App, version: Option<&Version>, folder: Optio
     let description = described(&root.release(version))?.filter(|said| !said.running.processes.is_empty());
     let description = description.ok_or_else(|| Error::NoProcesses { app: app.clone(), version: version.clone() })?;
     let place = Place::new(root, version, &description)?;
-    let files = supervised.units.files(&place, &description.running.processes, config.env_file.as_deref())?;
+    let env = environment::file_of(root, &view.state, config, version);
+    let files = supervised.units.files(&place, &description.running.processes, env.as_deref())?;
     let written = folder.map(|folder| write(folder, &files)).transpose()?;
     Ok(Written { version: version.clone(), files, written })
 }

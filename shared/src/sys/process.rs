@@ -46,6 +46,16 @@ pub enum Error {
     },
 }
 
+impl Error {
+    /// The same, with what the program printed changed: so that it can be passed on without what it must not show.
+    pub fn with_output(mut self, change: impl FnOnce(String) -> String) -> Self {
+        if let Error::Failed { output, .. } | Error::TooSlow { output, .. } = &mut self {
+            *output = change(std::mem::take(output));
+        }
+        self
+    }
+}
+
 /// The last ten lines of `output`, indented, ready to follow a message.
 pub fn last_lines(output: &str) -> String {
     let lines: Vec<&str> = output.trim_end().lines().collect();
