@@ -8,20 +8,24 @@ mod booted;
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use booted::Systemd;
 use pannier_shared::statement::{Process, Running, Words};
 use support::{Came, World};
 
-/// Answers with the version, on the socket that systemd hands over.
+/// Answers with the version, on the socket that systemd hands over; asked to end, it ends between two requests.
 const SERVER: &str = r#"
-import pathlib, signal, socket, sys
-assert __import__("os").environ["LISTEN_FDS"] == "1"
-listener, ended = socket.socket(fileno=3), []
-signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+import os, pathlib, select, signal, socket
+assert os.environ["LISTEN_FDS"] == "1"
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+listener = socket.socket(fileno=3)
 version = pathlib.Path("version.txt").read_text()
-while True:
+while signal.SIGTERM not in signal.sigpending():
+    if not select.select([listener], [], [], 0.05)[0]:
+        continue
     connection, _ = listener.accept()
     connection.recv(4096)
     connection.sendall(f"HTTP/1.0 200 OK\r\n\r\n{version}".encode())
@@ -66,11 +70,44 @@ fn booted(world: &World) -> Option<Systemd> {
 }
 
 fn asked(world: &World) -> String {
-    let mut stream = UnixStream::connect(world.path("web.sock")).unwrap();
-    stream.write_all(b"GET / HTTP/1.0\r\n\r\n").unwrap();
+    ask(&world.path("web.sock")).unwrap()
+}
+
+fn ask(socket: &Path) -> std::io::Result<String> {
+    let mut stream = UnixStream::connect(socket)?;
+    stream.write_all(b"GET / HTTP/1.0\r\n\r\n")?;
     let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    answer.split_once("\r\n\r\n").unwrap().1.to_owned()
+    stream.read_to_string(&mut answer)?;
+    Ok(answer.rsplit("\r\n\r\n").next().unwrap().to_owned())
+}
+
+#[test]
+fn no_request_fails_while_releases_change_behind_the_socket() {
+    let world = World::new();
+    let Some(systemd) = booted(&world) else { return };
+    publish(&world, "v1", vec![web()]);
+    publish(&world, "v2", vec![web()]);
+    systemd.ok("activate polls v1 --quiet");
+    let (socket, over) = (world.path("web.sock"), AtomicBool::new(false));
+    let until_over = || {
+        let mut answers = Vec::new();
+        while !over.load(Ordering::Relaxed) {
+            answers.push(ask(&socket).map_err(|error| error.to_string()));
+        }
+        answers
+    };
+    let answers = std::thread::scope(|scope| {
+        let asking = [scope.spawn(until_over), scope.spawn(until_over)];
+        for _ in 0..3 {
+            systemd.ok("activate polls v2 --quiet");
+            systemd.ok("rollback polls --quiet");
+        }
+        over.store(true, Ordering::Relaxed);
+        asking.map(|thread| thread.join().unwrap()).concat()
+    });
+    let of = |version: &str| answers.iter().filter(|answer| answer.as_deref() == Ok(version)).count();
+    assert_eq!(of("v1") + of("v2"), answers.len(), "{:?}", answers.iter().find(|answer| answer.is_err()));
+    assert!(of("v1") > 0 && of("v2") > 0);
 }
 
 #[test]
