@@ -32,6 +32,15 @@ while signal.SIGTERM not in signal.sigpending():
     connection.close()
 "#;
 
+/// The same for gunicorn.
+const WSGI: &str = r#"
+import pathlib
+VERSION = pathlib.Path("version.txt").read_bytes()
+def application(environ, start_response):
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [VERSION]
+"#;
+
 fn process(name: &str, command: &[&str], socket: bool) -> Process {
     let command = Words::try_from(command.iter().map(|&word| word.to_owned()).collect::<Vec<_>>()).unwrap();
     Process { name: name.parse().unwrap(), command, socket }
@@ -46,11 +55,8 @@ fn worker(seconds: &str) -> Process {
 }
 
 fn publish(world: &World, version: &str, processes: Vec<Process>) {
-    world.publish_running(
-        version,
-        &[("server.py", SERVER), ("version.txt", version)],
-        Running { processes, ..Running::default() },
-    );
+    let files = [("server.py", SERVER), ("wsgi.py", WSGI), ("version.txt", version)];
+    world.publish_running(version, &files, Running { processes, ..Running::default() });
 }
 
 /// A node whose root is /srv/polls inside.
@@ -81,12 +87,27 @@ fn ask(socket: &Path) -> std::io::Result<String> {
     Ok(answer.rsplit("\r\n\r\n").next().unwrap().to_owned())
 }
 
+/// The process that is asked: gunicorn where `scripts/under-load` brings one, else [`SERVER`].
+fn asked_process(world: &World) -> Process {
+    let Some(packages) = std::env::var_os("PANNIER_GUNICORN") else { return web() };
+    let copied = Command::new("cp").arg("-r").arg(packages).arg(world.path("packages")).status().unwrap();
+    assert!(copied.success());
+    let words = "/usr/bin/env PYTHONPATH=/srv/packages /usr/bin/python3 -m gunicorn --workers 2 wsgi:application";
+    process("web", &words.split(' ').collect::<Vec<_>>(), true)
+}
+
+/// How many times it goes forward and back.
+fn rounds() -> usize {
+    std::env::var("PANNIER_ROUNDS").map_or(3, |rounds| rounds.parse().unwrap())
+}
+
 #[test]
 fn no_request_fails_while_releases_change_behind_the_socket() {
     let world = World::new();
     let Some(systemd) = booted(&world) else { return };
-    publish(&world, "v1", vec![web()]);
-    publish(&world, "v2", vec![web()]);
+    let process = asked_process(&world);
+    publish(&world, "v1", vec![process.clone()]);
+    publish(&world, "v2", vec![process]);
     systemd.ok("activate polls v1 --quiet");
     let (socket, over) = (world.path("web.sock"), AtomicBool::new(false));
     let until_over = || {
@@ -98,7 +119,7 @@ fn no_request_fails_while_releases_change_behind_the_socket() {
     };
     let answers = std::thread::scope(|scope| {
         let asking = [scope.spawn(until_over), scope.spawn(until_over)];
-        for _ in 0..3 {
+        for _ in 0..rounds() {
             systemd.ok("activate polls v2 --quiet");
             systemd.ok("rollback polls --quiet");
         }
@@ -108,6 +129,7 @@ fn no_request_fails_while_releases_change_behind_the_socket() {
     let of = |version: &str| answers.iter().filter(|answer| answer.as_deref() == Ok(version)).count();
     assert_eq!(of("v1") + of("v2"), answers.len(), "{:?}", answers.iter().find(|answer| answer.is_err()));
     assert!(of("v1") > 0 && of("v2") > 0);
+    println!("{} requests, {} by v1 and {} by v2, none failed", answers.len(), of("v1"), of("v2"));
 }
 
 #[test]
