@@ -1,38 +1,37 @@
 //! Makes a prepared release the one that serves, sees that it does, and goes back when it does not.
 //!
 //! [`table`] is the operation. The undo of a failed run goes through it from the bottom: first `switch` points back,
-//! then `keep` starts the old release again, then the release's own `on_failure` is told. That is why starting the old one is
-//! the undo of a row above `switch` and not of `restart`: a restart command may well start what `current` leads to, so `current` must be right before it runs.
+//! then `keep` starts the old release again, then the release's own `on_failure` is told. That is why starting the old one
+//! is the undo of a row above `switch` and not of `restart`: a restart command may well start what `current` leads to, so
+//! `current` must be right before it runs.
 //!
 //! A first activation that fails has nothing to go back to: `current` is removed again, so that it never leads to a
 //! release that is known to be bad, and the outcome says that nothing serves and a person is needed.
 
 use std::path::PathBuf;
 
-use pannier_shared::archive::COMPLETE;
 use pannier_shared::event::{Event, Sink};
-use pannier_shared::id::{AppName, Version};
+use pannier_shared::id::Version;
 use pannier_shared::statement::Description;
 use pannier_shared::steps::{self, Done, Step, Undo};
 use pannier_shared::sys::{clock, fs, process};
 use tokio::runtime::Runtime;
 
-use crate::age::{Older, OnOlder};
-use crate::described;
+use crate::age::OnOlder;
 use crate::environment::{self, EnvId};
 use crate::evidence;
 use crate::journal::{Ongoing, Operation, Outcome};
-use crate::launch::BadFolder;
 use crate::node::{Node, NotHere};
 use crate::record;
 use crate::state::{Direction, Standing, State};
 use crate::steps::confirm::{self, confirm};
-use crate::steps::hook;
-use crate::steps::restart;
 use crate::steps::start;
 use crate::steps::switch::switch;
 
+mod error;
 mod hooks;
+
+pub use error::{Error, Failure};
 
 /// The steps, in order, each with what takes it back.
 fn table<'a>() -> [Step<Activation<'a>, Error>; 10] {
@@ -79,136 +78,6 @@ fn table<'a>() -> [Step<Activation<'a>, Error>; 10] {
             undo: nothing("it is the last and cannot fail"),
         },
     ]
-}
-
-/// Why a release is not activated.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// It is not on this node.
-    #[error(transparent)]
-    NotHere(#[from] NotHere),
-    /// It failed before.
-    #[error("`{version}` failed when it was activated on {since}: {reason}")]
-    Bad {
-        /// The app.
-        app: AppName,
-        /// The release.
-        version: Version,
-        /// When.
-        since: jiff::Timestamp,
-        /// Why.
-        reason: String,
-    },
-    /// It is older than what serves.
-    #[error(transparent)]
-    Older(#[from] Older),
-    /// Its tree lacks its last file.
-    #[error("`{version}` is not complete on the disk: `{}` is missing", COMPLETE)]
-    Incomplete {
-        /// The app.
-        app: AppName,
-        /// The release.
-        version: Version,
-    },
-    /// It could not be started.
-    #[error("`{version}` could not be started")]
-    Restart {
-        /// The release.
-        version: Version,
-        /// Why.
-        source: Box<start::Error>,
-    },
-    /// It is not healthy.
-    #[error("`{version}` is not healthy")]
-    Health {
-        /// The release.
-        version: Version,
-        /// Why.
-        source: Box<confirm::Error>,
-        /// What the restart command, and what it left running, printed last, ready to follow a message.
-        printed: String,
-    },
-    /// No release served before, so there is none to start again.
-    #[error("no release served before, so there is none to go back to")]
-    NoneBefore,
-    /// The environment file cannot be used.
-    #[error("the app's variables cannot be kept")]
-    Environment {
-        /// Why.
-        source: restart::Error,
-    },
-    /// One of its hooks failed.
-    #[error(transparent)]
-    Hook(#[from] hook::Error),
-    /// What it says of itself cannot be read.
-    #[error(transparent)]
-    Described(#[from] described::Error),
-    /// What it says of itself is wrong.
-    #[error(transparent)]
-    Folder(#[from] BadFolder),
-    /// The file system refused.
-    #[error(transparent)]
-    Fs(#[from] fs::Error),
-}
-
-/// A failed activation; what could be undone was undone.
-#[derive(Debug, thiserror::Error)]
-#[error("{}", self.headline())]
-pub struct Failure {
-    /// Activate or rollback.
-    pub operation: Operation,
-    /// The app.
-    pub app: AppName,
-    /// The release that should serve.
-    pub version: Version,
-    /// Why it does not.
-    pub source: Error,
-    /// What could not be undone.
-    pub left: Vec<steps::NotUndone<Error>>,
-    /// True when the release was switched to and failed there: then it is marked as bad.
-    pub tried: bool,
-}
-
-impl Failure {
-    fn headline(&self) -> String {
-        let Self { operation, app, version, .. } = self;
-        let end = match (self.left.is_empty(), self.tried) {
-            (false, _) => ", and not all of it could be undone",
-            (true, true) => "; it was taken back",
-            (true, false) => "",
-        };
-        format!("failed to {operation} `{version}` of `{app}`{end}")
-    }
-
-    /// What the restart command, and what it left running, printed last; ready to follow a message.
-    pub fn printed(&self) -> Option<&str> {
-        match &self.source {
-            Error::Health { printed, .. } if !printed.is_empty() => Some(printed),
-            _ => None,
-        }
-    }
-
-    /// What a person can type about it.
-    pub fn hint(&self) -> Option<String> {
-        let app = &self.app;
-        match &self.source {
-            Error::NotHere(error) => Some(error.hint()),
-            Error::Bad { version, .. } => {
-                Some(format!("once it is mended: `pannier-activator activate {app} {version} --even-if-bad`"))
-            }
-            Error::Older(error) => Some(error.hint()),
-            Error::Incomplete { .. } => {
-                Some(format!("look at it, move it away and fetch it again: `pannier-activator verify {app}`"))
-            }
-            Error::Restart { source, .. } if !self.tried => source.hint(),
-            Error::Environment { .. } => Some("see to `env_file` in the app's configuration".to_owned()),
-            Error::Hook(error) if !self.tried => error.hint(),
-            Error::Restart { .. } | Error::Health { .. } | Error::Hook(_) => {
-                Some(format!("once it is mended: `pannier-activator activate {app} {} --even-if-bad`", self.version))
-            }
-            Error::Described(_) | Error::Folder(_) | Error::NoneBefore | Error::Fs(_) => None,
-        }
-    }
 }
 
 /// What is to be activated, and how.
@@ -517,6 +386,8 @@ mod broken;
 #[cfg(test)]
 mod tests {
     #![allow(clippy::disallowed_methods, reason = "tests play the app")]
+
+    use pannier_shared::archive::COMPLETE;
 
     use super::*;
     use crate::rollback::rollback;
