@@ -8,6 +8,7 @@ use std::net::TcpListener;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::path::Path;
 
+use pannier_shared::statement::{Process, Running, Words};
 use support::{GOOD, World};
 
 /// A node where v1 serves.
@@ -477,7 +478,49 @@ fn an_app_that_is_not_healthy_now_is_named() {
              hint: see what the app says: `tail DIR/srv/polls/.pannier/restart.log`
 
     exit 0
-    warning  polls, health: no check is configured: a release counts as healthy once its restart command ended well
+    warning  polls, health: no check is configured: a release counts as healthy once its restart ended well
              hint: add a table `[apps.polls.health]` with a `url` to the configuration
+    ");
+}
+
+#[test]
+fn units_that_would_not_start_what_serves_are_named() {
+    let world = World::new();
+    let process = |name: &str| {
+        let command = Words::try_from(vec!["gunicorn".to_owned()]).unwrap();
+        Process { name: name.parse().unwrap(), command, socket: name == "web" }
+    };
+    let running = || Running { processes: vec![process("web"), process("worker")], ..Running::default() };
+    world.publish_running("v1", GOOD, running());
+    world.publish_running("v2", GOOD, running());
+    world.ok("activate polls v1");
+    world.ok("fetch polls v2");
+    let restart = format!("restart = [\"sh\", \"{}\"]", world.path("restart.sh").display());
+    let units = world.path("units");
+    change(&world, &restart, &format!("restart = \"systemd\"\nunits = \"{}\"", units.display()));
+    let none = found(&world, &["units"]);
+    world.ok(&format!("units polls --write {}", units.display()));
+    let well = found(&world, &["units"]).lines().skip(1).map(str::to_owned).collect::<String>();
+    std::fs::write(units.join("pannier-polls.worker.service"), "[Service]\n").unwrap();
+    std::fs::remove_file(units.join("pannier-polls.web.service.d/50-release.conf")).unwrap();
+    let changed = found(&world, &["units"]);
+    world.ok(&format!("units polls v2 --write {}", units.display()));
+    let another = found(&world, &["units"]);
+    insta::assert_snapshot!([none, well, changed, another].join("\n\n"), @"
+    exit 5
+    wrong    polls, units: DIR/units lacks `pannier-polls.web.service`, `pannier-polls.web.service.d/50-release.conf`, `pannier-polls.web.socket`, `pannier-polls.worker.service`, `pannier-polls.worker.service.d/50-release.conf`
+             hint: `pannier-activator units polls --write DIR/units`, then `systemctl enable --now pannier-polls.web.service pannier-polls.web.socket pannier-polls.worker.service`
+
+    ok       polls, units: 5 files in DIR/units start what serves
+
+    exit 5
+    wrong    polls, units: DIR/units lacks `pannier-polls.web.service.d/50-release.conf`
+             hint: `pannier-activator units polls --write DIR/units`, then `systemctl daemon-reload`
+    warning  polls, units: in DIR/units say something else than they should: `pannier-polls.worker.service`
+             hint: `pannier-activator units polls --write DIR/units`, then `systemctl daemon-reload`
+
+    exit 5
+    wrong    polls, units: in DIR/units say something else than they should: `pannier-polls.web.service.d/50-release.conf`, `pannier-polls.worker.service.d/50-release.conf`
+             hint: `pannier-activator units polls --write DIR/units`, then `systemctl daemon-reload`
     ");
 }

@@ -150,6 +150,11 @@ fn all_processes_are_replaced_in_order_and_the_socket_stays_open() {
     }
     let began = |unit: &str| systemd.property(unit, "ExecMainStartTimestampMonotonic").parse::<u64>().unwrap();
     assert!(began(service) < began("pannier-polls.worker.service"));
+    let examined = systemd.run("doctor polls --quiet").stdout;
+    for well in ["ok       polls, restart: by systemd\n", "ok       polls, units: 5 files in /etc/systemd/system start"]
+    {
+        assert!(examined.contains(well), "{examined}");
+    }
     // A restart by hand, or a boot, starts what the last switch said.
     systemd.ok("rollback polls --quiet");
     assert_eq!(systemd.inside("systemctl", &["restart", service]).code, Some(0));
@@ -184,6 +189,29 @@ fn a_process_that_does_not_stay_is_taken_back_with_its_last_lines() {
     ");
     assert_eq!(asked(&world), "v1");
     assert_eq!(systemd.works_in("pannier-polls.worker.service"), "/srv/polls/releases/v1/app");
+    let kept = std::fs::read_to_string(world.path("polls/.pannier/failed/v2/printed.log")).unwrap();
+    assert!(kept.contains("worker: no such broker\n"), "{kept}");
+}
+
+#[test]
+fn a_mended_release_is_started_again_when_asked_for() {
+    let world = World::new();
+    let Some(systemd) = booted(&world) else { return };
+    publish(&world, "v1", vec![web(), worker("1000")]);
+    systemd.ok("activate polls v1 --quiet");
+    let damage = || std::fs::write(world.path("polls/releases/v1/app/version.txt"), "x1").unwrap();
+    let began = || systemd.property("pannier-polls.worker.service", "ExecMainStartTimestampMonotonic");
+    let first = began();
+    damage();
+    let came = systemd.run("repair polls --quiet");
+    let how = "start it again: `systemctl restart 'pannier-polls.*.service'`, or the next time";
+    assert!(came.code == Some(0) && came.stderr.contains(how), "{came:?}");
+    assert_eq!(began(), first);
+    damage();
+    systemd.ok("repair polls --restart --quiet");
+    assert_ne!(began(), first);
+    assert_eq!(systemd.works_in("pannier-polls.worker.service"), "/srv/polls/releases/v1/app");
+    assert_eq!(asked(&world), "v1");
 }
 
 /// systemd's words for a process that ended just now depend on when one asks.

@@ -7,45 +7,65 @@ use std::time::Duration;
 use pannier_shared::sys::{fs, process};
 
 use super::{Examined, Found, Patient, Trouble};
+use crate::config::App;
 use crate::identity;
 use crate::layout::{Root, User};
 use crate::node::View;
 use crate::steps::confirm;
-use crate::steps::restart::{PATH, Restart, variables};
+use crate::steps::restart::{PATH, Restart, variables_of};
+use crate::units;
 
 /// How long `systemctl` may take to say whether a unit is there.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 pub(super) fn user(_: &Examined, patient: &Patient) -> Vec<Found> {
     let user = patient.config.user.as_deref();
-    vec![match (identity::of(user), user) {
-        (Err(error), _) => {
+    let as_root = as_root(patient.config).filter(|_| process::user() == 0);
+    vec![match (identity::of(user), user, as_root) {
+        (Err(error), _, _) => {
             Found::trouble(Trouble::of(&error, error.hint()), "see to `user` in the app's configuration")
         }
-        (Ok(_), Some(user)) => Found::ok(format!("its commands run as `{user}`")),
-        (Ok(_), None) if process::user() == 0 && patient.config.restart.as_ref().is_some_and(starts) => Found::warning(
-            "its restart command runs as root, and so does what it starts",
+        (Ok(_), Some(user), _) => Found::ok(format!("its commands run as `{user}`")),
+        (Ok(_), None, Some(says)) => Found::warning(
+            says,
             format!("name its user by `user` in the table `[apps.{}]` of the configuration", patient.name),
         ),
-        (Ok(_), None) => Found::ok(format!("its commands run as {}", User(process::user()))),
+        (Ok(_), None, None) => Found::ok(format!("its commands run as {}", User(process::user()))),
     }]
 }
 
-fn starts(restart: &Restart) -> bool {
-    !restart.asks_systemd()
+/// What an app without a `user` starts as root.
+fn as_root(config: &App) -> Option<&'static str> {
+    match (&config.restart, &config.supervised) {
+        (Some(restart), _) if restart.asks_systemd() => None,
+        (Some(_), _) => Some("its restart command runs as root, and so does what it starts"),
+        (None, Some(_)) => Some("its processes run as root"),
+        (None, None) => None,
+    }
 }
 
 pub(super) fn restart(_: &Examined, patient: &Patient) -> Vec<Found> {
-    let Some(restart) = &patient.config.restart else {
-        return vec![Found::warning(
-            "no command is configured: after a switch the old processes serve on",
-            format!("add `restart` to the table `[apps.{}]` of the configuration", patient.name),
-        )];
+    let App { restart, supervised, env_file, .. } = patient.config;
+    let mut found: Vec<Found> = env_file.as_deref().map(environment).unwrap_or_default();
+    let well = match (restart, supervised) {
+        (Some(restart), _) => {
+            found.extend(program(restart, patient));
+            format!("`{}`", restart.command.join(" "))
+        }
+        (None, Some(_)) => {
+            found.extend(without_systemd("it is to be started by systemd"));
+            "by systemd".to_owned()
+        }
+        (None, None) => {
+            found.push(Found::warning(
+                "no command is configured: after a switch the old processes serve on",
+                format!("add `restart` to the table `[apps.{}]` of the configuration", patient.name),
+            ));
+            String::new()
+        }
     };
-    let mut found: Vec<Found> = restart.env_file.as_deref().map(environment).unwrap_or_default();
-    found.extend(program(restart, patient));
     if found.iter().all(|found| found.verdict == super::Verdict::Ok) {
-        found.push(Found::ok(format!("`{}`", restart.command.join(" "))));
+        found.push(Found::ok(well));
     }
     found
 }
@@ -53,15 +73,13 @@ pub(super) fn restart(_: &Examined, patient: &Patient) -> Vec<Found> {
 /// Secrets are in it.
 fn environment(file: &Path) -> Vec<Found> {
     let hint = "see to `env_file` in the app's configuration: NAME=VALUE lines, readable for who runs the activator";
-    let parsed = fs::read_text(file, 1 << 20).map_err(|error| Trouble::of(&error, None));
-    let parsed = parsed.and_then(|text| variables(&text, file).map(|_| ()).map_err(|error| Trouble::of(&error, None)));
-    match (parsed, fs::stat(file)) {
-        (Err(trouble), _) => vec![Found::trouble(trouble, hint)],
-        (Ok(()), Ok(meta)) if meta.mode() & 0o004 != 0 => {
+    match (variables_of(file), fs::stat(file)) {
+        (Err(error), _) => vec![Found::trouble(Trouble::of(&error, None), hint)],
+        (Ok(_), Ok(meta)) if meta.mode() & 0o004 != 0 => {
             let file = file.display();
             vec![Found::warning(format!("{file} can be read by everybody"), format!("`chmod o-r {file}`"))]
         }
-        (Ok(()), _) => Vec::new(),
+        (Ok(_), _) => Vec::new(),
     }
 }
 
@@ -93,11 +111,17 @@ fn found_at(program: &str, patient: &Patient) -> Option<PathBuf> {
     PATH.split(':').map(|folder| Path::new(folder).join(program)).find(|path| fs::exists(path))
 }
 
+/// What there is to say where no systemd can be asked; `although` says who wants to.
+fn without_systemd(although: &str) -> Option<Found> {
+    let hint = "name a command that starts the app without it by `restart` in the app's configuration";
+    let is_there = fs::exists(Path::new("/run/systemd/system"));
+    (!is_there).then(|| Found::wrong(format!("{although}, but this machine was not started by systemd"), hint))
+}
+
 /// Whether there is a systemd to ask, and whether it knows the units that are named.
 fn systemd(arguments: &[String]) -> Vec<Found> {
-    if !fs::exists(Path::new("/run/systemd/system")) {
-        let hint = "name a command that starts the app without it by `restart` in the app's configuration";
-        return vec![Found::wrong("`systemctl` is there, but this machine was not started by systemd", hint)];
+    if let Some(found) = without_systemd("`systemctl` is there") {
+        return vec![found];
     }
     let units = arguments.iter().skip(1).filter(|argument| !argument.starts_with('-'));
     let unknown = units.filter(|unit| {
@@ -118,7 +142,7 @@ fn systemd(arguments: &[String]) -> Vec<Found> {
 pub(super) fn health(examined: &Examined, patient: &Patient) -> Vec<Found> {
     let Some(health) = &patient.config.health else {
         return vec![Found::warning(
-            "no check is configured: a release counts as healthy once its restart command ended well",
+            "no check is configured: a release counts as healthy once its restart ended well",
             format!("add a table `[apps.{}.health]` with a `url` to the configuration", patient.name),
         )];
     };
@@ -129,12 +153,17 @@ pub(super) fn health(examined: &Examined, patient: &Patient) -> Vec<Found> {
     vec![match confirm::once(health, examined.runtime) {
         Ok(()) => Found::ok(format!("{} is as it should be", health.url)),
         Err(error) => {
-            let log = Root::look(&patient.config.root).map(|root| root.restart_log().display().to_string());
-            let see = log.map_or("see to `health` in the app's configuration".to_owned(), |log| {
-                format!("see what the app says: `tail {log}`")
-            });
             let trouble = Trouble::of(&error, None);
+            let see = format!("see what the app says: `{}`", command_for_log(patient));
             Found::wrong(format!("{}: {}", health.url, trouble.says), see)
         }
     }]
+}
+
+fn command_for_log(patient: &Patient) -> String {
+    match (&patient.config.supervised, Root::look(&patient.config.root)) {
+        (Some(_), _) => format!("journalctl --unit '{}'", units::services(patient.name)),
+        (None, Ok(root)) => format!("tail {}", root.restart_log().display()),
+        (None, Err(_)) => format!("pannier-activator status {}", patient.name),
+    }
 }

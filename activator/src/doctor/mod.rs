@@ -23,9 +23,10 @@ mod disk;
 mod node;
 mod record;
 mod store;
+mod units;
 
 /// The checks: those of the node first, then those of each app.
-fn table() -> [Check; 15] {
+fn table() -> [Check; 16] {
     use Look::{App, Node};
     [
         Check { name: "configuration", look: Node(node::configuration) },
@@ -42,6 +43,7 @@ fn table() -> [Check; 15] {
         Check { name: "releases", look: App(record::releases) },
         Check { name: "user", look: App(app::user) },
         Check { name: "restart", look: App(app::restart) },
+        Check { name: "units", look: App(units::differing) },
         Check { name: "health", look: App(app::health) },
     ]
 }

@@ -101,7 +101,7 @@ pub fn restart(how: &Restart, app: &AppName, version: &Version, root: &Root) -> 
     let mut command = process::program(program);
     command.args(arguments).current_dir(&release).env("PATH", PATH);
     if let Some(path) = &how.env_file {
-        command.envs(variables(&fs::read_text(path, 1 << 20)?, path)?);
+        command.envs(variables_of(path)?);
     }
     let account = how.account()?;
     command.envs(account.iter().flat_map(identity::variables));
@@ -110,16 +110,10 @@ pub fn restart(how: &Restart, app: &AppName, version: &Version, root: &Root) -> 
     Ok(process::run_logged_as(account.as_ref(), &mut command, how.timeout, &root.restart_log())?)
 }
 
-/// The variables of the environment file at `path`.
+/// The variables of the environment file at `path`: `NAME=VALUE` lines, empty lines and `#` comments; a value may stand in one
+/// pair of quotes. The same files work as systemd's `EnvironmentFile` and in `sh`, as long as nothing is expanded.
 pub fn variables_of(path: &Path) -> Result<Vec<(String, String)>, Error> {
     let text = fs::read_text(path, 1 << 20)?;
-    let found = variables(&text, path)?;
-    Ok(found.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
-}
-
-/// The variables of an environment file: `NAME=VALUE` lines, empty lines and `#` comments; a value may stand in one
-/// pair of quotes. The same files work as systemd's `EnvironmentFile` and in `sh`, as long as nothing is expanded.
-pub(crate) fn variables<'a>(text: &'a str, path: &Path) -> Result<Vec<(&'a str, &'a str)>, Error> {
     let mut found = Vec::new();
     for (at, line) in text.lines().map(str::trim).enumerate() {
         if line.is_empty() || line.starts_with('#') {
@@ -130,7 +124,7 @@ pub(crate) fn variables<'a>(text: &'a str, path: &Path) -> Result<Vec<(&'a str, 
         if name.is_empty() || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
             return Err(bad());
         }
-        found.push((name, unquoted(value)));
+        found.push((name.to_owned(), unquoted(value).to_owned()));
     }
     Ok(found)
 }

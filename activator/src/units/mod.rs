@@ -53,6 +53,24 @@ pub struct File {
     pub text: String,
 }
 
+impl File {
+    /// Whether it is the part that each switch writes anew.
+    pub fn names_the_release(&self) -> bool {
+        self.path.ends_with(DROP_IN)
+    }
+}
+
+/// What lies where a file should.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnDisk {
+    /// Nothing.
+    Missing,
+    /// A file that says this.
+    Same,
+    /// A file that says something else.
+    Other,
+}
+
 /// The name of a process's service.
 pub fn service(app: &AppName, process: &ProcessName) -> String {
     format!("pannier-{app}.{process}.service")
@@ -114,14 +132,23 @@ impl Units {
     }
 }
 
+/// Compares a file with what lies in `folder`.
+pub fn on_disk(folder: &Path, file: &File) -> fs::Result<OnDisk> {
+    Ok(match fs::if_there(fs::read(&folder.join(&file.path), 1 << 20))? {
+        None => OnDisk::Missing,
+        Some(text) if text == file.text.as_bytes() => OnDisk::Same,
+        Some(_) => OnDisk::Other,
+    })
+}
+
 /// Writes the files that say something new into `folder`, each durably; gives the paths of those.
 pub fn write(folder: &Path, files: &[File]) -> fs::Result<Vec<String>> {
     let mut written = Vec::new();
     for file in files {
-        let path = folder.join(&file.path);
-        if fs::if_there(fs::read(&path, 1 << 20))?.is_some_and(|text| text == file.text.as_bytes()) {
+        if on_disk(folder, file)? == OnDisk::Same {
             continue;
         }
+        let path = folder.join(&file.path);
         if let Some(above) = path.parent() {
             fs::create_dir_all(above)?;
         }
