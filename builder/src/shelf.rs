@@ -1,6 +1,6 @@
 //! The shelf: bytes that cost much to make, kept under the digest of all that they are made from.
 //!
-//! Frames of the archive and compressed twins are a pure function of their content, their compressor and its level, so a
+//! Frames of the archive, compressed twins and byte code are a pure function of their content and of what makes them, so a
 //! later build may take the bytes instead of making them: the release is the same to the byte. Entries appear under their
 //! name whole, so builds can share a shelf; each begins with a digest over its key and its bytes, so one that was damaged,
 //! cut short or put in another's place is made again. Whatever fails here only costs time: nothing is ever an error.
@@ -36,18 +36,35 @@ impl Shelf {
 
     /// The bytes that `make` gives, or gave before: `how` names what makes them, its version and its level.
     pub fn made<E>(&self, how: &str, of: &[u8], make: impl FnOnce() -> Result<Vec<u8>, E>) -> Result<Vec<u8>, E> {
-        let Some(folder) = &self.0 else { return make() };
-        let key = digest_of(&[how.as_bytes(), b"\0", of]);
-        let name = key.to_string();
-        let place = folder.join(&name[..2]).join(&name[2..]);
-        if let Some(bytes) = fs::read(&place, LARGEST).ok().and_then(|entry| opened(&key, entry)) {
-            // What was used last goes last; a shelf that cannot be written to is still good.
-            let _ = fs::touch(&place);
+        if let Some(bytes) = self.find(how, of) {
             return Ok(bytes);
         }
         let bytes = make()?;
-        let _ = keep(&place, &key, &bytes);
+        self.keep(how, of, &bytes);
         Ok(bytes)
+    }
+
+    /// What was made before in this way of these bytes.
+    pub fn find(&self, how: &str, of: &[u8]) -> Option<Vec<u8>> {
+        let (key, place) = self.place(how, of)?;
+        let bytes = opened(&key, fs::read(&place, LARGEST).ok()?)?;
+        // What was used last goes last; a shelf that cannot be written to is still good.
+        let _ = fs::touch(&place);
+        Some(bytes)
+    }
+
+    /// Keeps what was made in this way of these bytes.
+    pub fn keep(&self, how: &str, of: &[u8], made: &[u8]) {
+        let kept = self.place(how, of).map(|(key, place)| keep(&place, &key, made));
+        // Without it the next build makes it again.
+        drop(kept);
+    }
+
+    fn place(&self, how: &str, of: &[u8]) -> Option<(Digest, PathBuf)> {
+        let folder = self.0.as_ref()?;
+        let key = digest_of(&[how.as_bytes(), b"\0", of]);
+        let name = key.to_string();
+        Some((key, folder.join(&name[..2]).join(&name[2..])))
     }
 
     /// Takes away what was not used for longest, until what is left is no more than the limit.

@@ -6,21 +6,23 @@
 
 use pannier_shared::event::{Event, Silent};
 use pannier_shared::id::Target;
+use pannier_shared::report::human;
 use pannier_shared::steps::Done;
 use pannier_shared::sys::fs;
 
 use super::{Build, Error, digest_of};
 use crate::settings::Installer;
 use crate::stages::bundle::{self, Packed};
+use crate::stages::bytecode::{self, Compiled, Sources};
 use crate::stages::interpreter::{self, Choice as Chosen, Interpreter};
 use crate::stages::libc::{self, Floor};
 use crate::stages::platform::{self, Platform};
 use crate::stages::proof::{self, Origin};
 use crate::stages::requirements::{self, Ask, Choice, Required};
 use crate::stages::target::Cross;
+use crate::stages::tools;
 use crate::stages::venv::{self, Link};
 use crate::stages::wheels::{self, Folders};
-use crate::stages::{bytecode, tools};
 
 /// The environment for this machine, below the build's folder.
 const RUNNER: &str = "runner";
@@ -164,9 +166,10 @@ fn runs_here(build: &Build) -> Result<String, Error> {
 pub fn compile(build: &mut Build) -> Result<Done, Error> {
     let mut folders = vec![format!("venv/{}", build.venv.get()?.site), "app".to_owned()];
     folders.extend(build.packed.as_ref().map(Packed::library));
-    let runner = build.runner.get()?;
-    bytecode::compile(&build.tree_root(), &folders, runner, &build.request.env, build.sink.as_ref())?;
-    Ok(Done::default())
+    let sources = Sources { tree: &build.tree_root(), folders: &folders, work: &build.work };
+    let (runner, env) = (build.runner.get()?, &build.request.env);
+    let Compiled { files, taken } = bytecode::compile(sources, runner, env, &build.shelf, build.sink.as_ref())?;
+    Ok(Done::said(format!("{} of them taken from the cache", human::number(taken as u64))).moved(0, files as u64))
 }
 
 pub fn prove(build: &mut Build) -> Result<Done, Error> {
