@@ -234,6 +234,16 @@ pub fn names(folder: &Path) -> Vec<String> {
     names
 }
 
+/// Of how many calls of a kind one is tried: with `PANNIER_TORTURE=whole`, as `scripts/torture` has it, of each.
+pub fn stride() -> usize {
+    if std::env::var("PANNIER_TORTURE").is_ok_and(|extent| extent == "whole") { 1 } else { 4 }
+}
+
+/// Which calls of the `kind`-th kind are tried: the first, or second, ... and so on, not the same ones of each kind.
+pub fn tried(kind: usize) -> impl Iterator<Item = usize> {
+    (1 + kind % stride()..).step_by(stride())
+}
+
 /// Runs a command under strace, killed before its n-th call of a kind; true if it was.
 pub fn killed(world: &World, arguments: &str, call: &str, at: usize) -> bool {
     let (trace, inject) = (format!("trace={call}"), format!("inject={call}:signal=SIGKILL:when={at}"));

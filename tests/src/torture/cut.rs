@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use super::node::{Facts, Node, Size, Threads, VERBS, Verb};
+use super::node::{FETCH, Facts, Node, Size, Threads, VERBS, Verb};
 use super::trace::{self, Point};
 use super::{Extent, Figure, expect};
 use crate::disk::{Disk, Image, Kind, Log};
@@ -44,13 +44,13 @@ fn on(kind: Kind, extent: Extent, tell: &mut dyn FnMut(Figure)) {
     let name = kind.name();
     for verb in VERBS {
         let what = format!("{name}: cut at each commit of {}", verb.name);
-        tell(match Cut::ready(kind, verb.before) {
+        tell(match Cut::ready(kind, verb) {
             Ok(cut) => cut.at_each_commit(what, verb, extent),
             Err(why) => Figure::skipped(what, why),
         });
     }
     let what = format!("{name}: cut at random");
-    tell(match Cut::ready(kind, &[]) {
+    tell(match Cut::ready(kind, &FETCH) {
         Ok(cut) => cut.at_random(what, extent),
         Err(why) => Figure::skipped(what, why),
     });
@@ -67,7 +67,7 @@ struct Cut {
 }
 
 impl Cut {
-    fn ready(kind: Kind, before: &[&[&str]]) -> Result<Self, String> {
+    fn ready(kind: Kind, verb: &Verb) -> Result<Self, String> {
         let node = Node::serving(Size::Small);
         let world = &node.world;
         for (version, channel) in [("v1", "staging"), ("v2", "production")] {
@@ -76,7 +76,7 @@ impl Cut {
             expect(&crate::said(&output), &output.status.success(), &true)?;
         }
         node.ok(SEE)?;
-        before.iter().try_for_each(|command| node.ok(command))?;
+        verb.before.iter().try_for_each(|command| node.ok(command))?;
         let kept = world.path("kept.img");
         let disk = Image::make(&kept, kind, 320, &[])?.mount(&world.path("laying"))?;
         copy_into(&world.root(), &world.path("laying"))?;
@@ -86,6 +86,7 @@ impl Cut {
         DAY.iter().try_for_each(|command| node.ok(command))?;
         let whole = node.facts();
         std::fs::remove_dir_all(world.root()).map_err(|error| error.to_string())?;
+        node.configure(verb.keep);
         Ok(Self { node, kind, kept, whole })
     }
 

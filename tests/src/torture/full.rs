@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use super::node::{Facts, Node, Size, Threads, Verb};
+use super::node::{FETCH, Facts, Node, Size};
 use super::trace::{self, Point};
 use super::{Extent, Figure, expect};
 use crate::disk::{Disk, Image, Kind};
@@ -28,9 +28,6 @@ enum On {
     Tmpfs,
     Ext4,
 }
-
-const FETCH: &Verb =
-    &Verb { name: "fetch", before: &[], command: &["fetch", "polls", "v2"], threads: Threads::Several };
 
 /// Takes the room away.
 pub fn run(extent: Extent, tell: &mut dyn FnMut(Figure)) {
@@ -115,7 +112,7 @@ fn find(value: &serde_json::Value, name: &str) -> Option<u64> {
 
 /// The calls that make files in a fetch of v2, of the thread that makes the most.
 fn files_made(node: &Node) -> Result<Vec<Point>, String> {
-    let points = trace::points(node, FETCH)?;
+    let points = trace::points(node, &FETCH)?;
     let made: Vec<Point> = points.into_iter().filter(|point| point.call == "openat2").collect();
     if made.is_empty() { Err("no file was made".to_owned()) } else { Ok(made) }
 }

@@ -14,6 +14,8 @@ pub struct Verb {
     pub name: &'static str,
     /// What brings the node to where it begins.
     pub before: &'static [&'static [&'static str]],
+    /// How many healthy releases the node is told to keep then.
+    pub keep: usize,
     /// The command. Run once more after it succeeded, it must succeed and change nothing.
     pub command: &'static [&'static str],
     /// Whether threads of its own do a part of the work.
@@ -31,17 +33,30 @@ pub enum Threads {
 
 /// All that changes a node.
 pub const VERBS: &[Verb] = &[
-    Verb { name: "fetch", before: &[], command: &["fetch", "polls", "v2"], threads: Threads::Several },
-    Verb { name: "activate", before: &[FETCH_V2], command: &["activate", "polls", "v2"], threads: Threads::Main },
+    FETCH,
+    Verb { name: "activate", before: &[FETCH_V2], command: ACTIVATE_V2, threads: Threads::Main, ..FETCH },
     Verb {
         name: "rollback",
-        before: &[FETCH_V2, &["activate", "polls", "v2"]],
+        before: &[FETCH_V2, ACTIVATE_V2],
         command: &["rollback", "polls", "--to", "v1"],
+        threads: Threads::Main,
+        ..FETCH
+    },
+    Verb {
+        name: "prune",
+        before: &[FETCH_V2, ACTIVATE_V2],
+        keep: 1,
+        command: &["prune", "polls"],
         threads: Threads::Main,
     },
 ];
 
+/// The first of all.
+pub const FETCH: Verb = Verb { name: "fetch", before: &[], keep: KEEP, command: FETCH_V2, threads: Threads::Several };
+/// As without a setting.
+const KEEP: usize = 5;
 const FETCH_V2: &[&str] = &["fetch", "polls", "v2"];
+const ACTIVATE_V2: &[&str] = &["activate", "polls", "v2"];
 
 /// How large the releases are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,6 +103,7 @@ impl Node {
     pub fn ready(verb: &Verb, size: Size) -> Self {
         let node = Self::serving(size);
         verb.before.iter().for_each(|command| node.ok(command).unwrap());
+        node.configure(verb.keep);
         node.keep();
         node
     }
@@ -95,16 +111,20 @@ impl Node {
     /// v1 serves and v2 is published.
     pub fn serving(size: Size) -> Self {
         let world = World::new();
-        // What was started last is what `started` says.
-        let start = r#"echo "$PANNIER_VERSION" > "$PANNIER_ROOT/shared/started""#;
-        world.configure(&format!("restart = [\"sh\", \"-c\", '{start}']"));
         for (version, seed) in [("v1", 1), ("v2", 2)] {
             world.publish(&world.build_with(version, |tree| size.more(tree, seed))).unwrap();
         }
         let kept = world.path("kept");
         let node = Self { world, kept };
+        node.configure(KEEP);
         node.ok(&["activate", "polls", "v1"]).unwrap();
         node
+    }
+
+    /// Configures the node to keep so many releases. What was started last is what `started` says.
+    pub fn configure(&self, keep: usize) {
+        let start = r#"echo "$PANNIER_VERSION" > "$PANNIER_ROOT/shared/started""#;
+        self.world.configure(&format!("keep = {keep}\nrestart = [\"sh\", \"-c\", '{start}']"));
     }
 
     /// Keeps the node as it is now, for [`Self::restore`].
