@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use pannier_activator::config::App;
 use pannier_activator::fetch::{Origin, fetch};
-use pannier_activator::ledger::{Ledger, Rehash};
+use pannier_activator::ledger::Ledger;
 use pannier_activator::node::Node;
 use pannier_activator::plan::{Kept, Plan};
 use pannier_activator::steps::reuse::{Method, reuse};
@@ -72,18 +72,7 @@ impl World {
 
     fn node(&self) -> Node {
         let root = self.folder.path().join("polls");
-        let config = App {
-            root,
-            channel: None,
-            restart: None,
-            supervised: None,
-            env_file: None,
-            user: None,
-            python: None,
-            rehash: Rehash::default(),
-            keep: Default::default(),
-            health: None,
-        };
+        let config = App { root, ..App::default() };
         Node::open(&"polls".parse().unwrap(), &config, "bench", &Silent).unwrap()
     }
 }

@@ -15,6 +15,7 @@ use pannier_shared::store::{Condition, Store};
 use serde_json::json;
 
 use crate::environment::Ambient;
+use crate::stages::interpreter::Interpreter;
 
 /// An error as a person is told it: its own line, then each cause on a line of its own.
 pub fn told(error: &dyn Error) -> String {
@@ -41,6 +42,19 @@ pub fn files(root: &Path) -> Vec<String> {
 /// Two kinds of machines.
 pub const X86: &str = "x86_64-linux-gnu";
 pub const ARM: &str = "aarch64-linux-gnu";
+
+/// CPython 3.11 of an ordinary machine.
+pub fn python() -> Interpreter {
+    Interpreter {
+        executable: "/usr/bin/python3".into(),
+        python: "3.11".to_owned(),
+        version: "3.11.7".to_owned(),
+        abi: "cpython-311-x86_64-linux-gnu".to_owned(),
+        cache_tag: "cpython-311".to_owned(),
+        target: X86.parse().unwrap(),
+        glibc: Some("2.18".to_owned()),
+    }
+}
 
 /// The time of the tests.
 pub fn now() -> Timestamp {

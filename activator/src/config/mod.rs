@@ -145,7 +145,7 @@ pub struct Config {
 }
 
 /// One app of the node.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct App {
     /// Its root.
     pub root: PathBuf,

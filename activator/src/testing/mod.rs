@@ -14,9 +14,7 @@ use crate::activate::{Activated, Failure, OnBad, Request, activate};
 use crate::age::OnOlder;
 use crate::config::App;
 use crate::layout::Root;
-use crate::ledger::Rehash;
 use crate::node::{Error, Node};
-use crate::prune::Keep;
 use crate::record;
 use crate::state::{Direction, Release};
 
@@ -47,18 +45,7 @@ impl Fixture {
     pub fn with(versions: &[&str]) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let root = dir.path().join("polls");
-        let config = App {
-            root,
-            channel: None,
-            restart: None,
-            supervised: None,
-            env_file: None,
-            user: None,
-            python: None,
-            rehash: Rehash::default(),
-            keep: Keep::default(),
-            health: None,
-        };
+        let config = App { root, ..App::default() };
         let fixture = Self { _dir: dir, config, told: Recorder::default() };
         for version in versions {
             fixture.lay(version);

@@ -167,18 +167,7 @@ impl Cross {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn python() -> Interpreter {
-        Interpreter {
-            executable: "/usr/bin/python3".into(),
-            python: "3.11".to_owned(),
-            version: "3.11.7".to_owned(),
-            abi: "cpython-311-x86_64-linux-gnu".to_owned(),
-            cache_tag: "cpython-311".to_owned(),
-            target: "x86_64-linux-gnu".parse().unwrap(),
-            glibc: Some("2.18".to_owned()),
-        }
-    }
+    use crate::testing::python;
 
     fn cross(target: &str) -> Result<Option<Cross>, Error> {
         Cross::to(&target.parse().unwrap(), &python())

@@ -1,7 +1,7 @@
 #![allow(clippy::disallowed_methods, reason = "tests make their files with std")]
 
 use super::*;
-use crate::testing::told;
+use crate::testing::{python, told};
 
 fn texts(list: &[Requirement]) -> Vec<&str> {
     list.iter().map(|one| one.text.as_str()).collect()
@@ -43,15 +43,7 @@ fn refusal(text: &str) -> String {
 /// A project's list, as `find` and the reader give it.
 fn open(project: &Path, folder: &str, configured: Option<&str>) -> Result<List, Error> {
     let found = find(project, folder, configured)?;
-    let python = Interpreter {
-        executable: "/usr/bin/python3".into(),
-        python: "3.11".to_owned(),
-        version: "3.11.7".to_owned(),
-        abi: "cpython-311-x86_64-linux-gnu".to_owned(),
-        cache_tag: "cpython-311".to_owned(),
-        target: "x86_64-linux-gnu".parse().unwrap(),
-        glibc: None,
-    };
+    let python = python();
     let (choice, platform, tools) = (Choice::default(), Platform::default(), Tools::none());
     let ask = Ask {
         project,
