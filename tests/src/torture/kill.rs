@@ -1,7 +1,7 @@
 //! Kill: SIGKILL before every system call of every verb. `current` leads to a whole release at once, and the same command
 //! run again makes of the node what it would have made without the kill, with nothing left over.
 //!
-//! On 20 files every call of every thread; on 11,000 files 200 calls drawn at random and the last 60.
+//! On 20 files every call of every thread; on 11,000 files 60 calls drawn at random and the last 20.
 //! (`activator/tests/killed.rs` does the same for the calls that change something, of activations that are undone too.)
 
 use std::os::unix::process::ExitStatusExt;
@@ -12,9 +12,9 @@ use super::{Extent, Figure};
 use crate::noise;
 
 /// Calls that are drawn at random where not all are tried.
-const DRAWN: usize = 200;
+const DRAWN: usize = 60;
 /// The last calls, which are all tried: they commit.
-const LAST: usize = 60;
+const LAST: usize = 20;
 
 /// Kills every verb.
 pub fn run(extent: Extent, tell: &mut dyn FnMut(Figure)) {
