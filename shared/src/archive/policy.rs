@@ -81,6 +81,32 @@ pub fn check_tree<'a>(entries: impl Iterator<Item = (&'a str, Kind<'a>)>) -> Res
     links.iter().try_for_each(|(path, target)| check_inside(path, target, &links))
 }
 
+/// Checks that the links `out`, each a path and its target, can be made in a tree that [`check_tree`] allowed, although they
+/// lead out of it: the folder of each is there, nothing is in its way, and no link of the tree leads through one.
+pub fn check_ways_out<'a>(
+    entries: impl Iterator<Item = (&'a str, Kind<'a>)>,
+    out: &'a [(String, String)],
+) -> Result<(), Refused> {
+    let mut seen = Seen::new();
+    let mut links = BTreeMap::new();
+    for (path, kind) in entries {
+        if let Kind::Link(target) = kind {
+            links.insert(path, target);
+        }
+        seen.insert(fold(path), (path, kind));
+    }
+    for (path, _) in out {
+        check_path(path)?;
+        check_parent(path, parent(path), &seen)?;
+        if let Some((other, _)) = seen.get(&fold(path)) {
+            return refuse(other, format!("the node makes a link at `{path}`"));
+        }
+    }
+    let own: Vec<(&str, &str)> = links.iter().map(|(path, target)| (*path, *target)).collect();
+    links.extend(out.iter().map(|(path, target)| (path.as_str(), target.as_str())));
+    own.into_iter().try_for_each(|(path, target)| check_inside(path, target, &links))
+}
+
 /// Checks one path by itself.
 pub fn check_path(path: &str) -> Result<(), Refused> {
     if path.len() > MAX_PATH {
@@ -262,6 +288,28 @@ mod tests {
     fn a_link_through_itself_is_a_circle_however_long_it_gets() {
         for target in ["x/../l/y", "l/l", "../a/l/../l/b"] {
             assert!(why(&[("a", D), ("a/l", Kind::Link(target))]).contains("circles"), "{target}");
+        }
+    }
+
+    #[test]
+    fn a_way_out_has_its_folder_and_nothing_in_its_way_or_through_it() {
+        let out = |path: &str| vec![(path.to_owned(), "../../../shared/x".to_owned())];
+        let why = |entries: &[(&str, Kind)], path: &str| match check_ways_out(entries.iter().copied(), &out(path)) {
+            Ok(()) => "allowed".to_owned(),
+            Err(refused) => refused.to_string(),
+        };
+        let tree = [("app", D), ("app/f", F), ("app/d", D), ("app/d/f", F), ("app/l", Kind::Link("d"))];
+        for good in ["app/media", "app/d/media", "app/f2"] {
+            assert_eq!(why(&tree, good), "allowed");
+        }
+        insta::assert_snapshot!(why(&tree, "app/f"), @"entry `app/f` is not allowed: the node makes a link at `app/f`");
+        insta::assert_snapshot!(why(&tree, "app/D"), @"entry `app/d` is not allowed: the node makes a link at `app/D`");
+        insta::assert_snapshot!(why(&tree, "app/l/x"), @"entry `app/l/x` is not allowed: `app/l` is not a folder");
+        insta::assert_snapshot!(why(&tree, "app/f/x"), @"entry `app/f/x` is not allowed: `app/f` is not a folder");
+        insta::assert_snapshot!(why(&tree, "app/no/x"), @"entry `app/no/x` is not allowed: its folder `app/no` does not come before it");
+        for through in ["media", "media/x", "../app/media/../../x", "e/media"] {
+            let tree = [("app", D), ("app/e", Kind::Link("../app")), ("app/l", Kind::Link(through))];
+            assert!(why(&tree, "app/media").contains("leaves the tree"), "{through}: {}", why(&tree, "app/media"));
         }
     }
 
