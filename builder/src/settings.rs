@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use pannier_shared::id::{self, AppName, Target};
-use pannier_shared::statement::Running;
+use pannier_shared::statement::{Running, Shared};
 use pannier_shared::sys::fs;
 use serde::{Deserialize, Serialize};
 
@@ -68,6 +68,8 @@ pub struct Settings {
     pub processes: Processes,
     /// The table `[hooks]`.
     pub hooks: Hooks,
+    /// The table `[shared]`.
+    pub shared: Shared,
 }
 
 /// What to do about static files.
@@ -161,10 +163,14 @@ const KEYS: &[&str] = &[
     "build",
     "processes",
     "hooks",
+    "shared",
 ];
 
 /// Keys of the table `[build]`.
 const BUILD_KEYS: &[&str] = &["env", "commands", "installer"];
+
+/// Keys of the table `[shared]`.
+const SHARED_KEYS: &[&str] = &["folders", "files"];
 
 /// A settings file that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -214,8 +220,10 @@ pub fn parse(text: &str, file: &str) -> Result<Settings, Error> {
     let invalid = |source| Error::Invalid { file: file.to_owned(), source };
     let table: toml::Table = toml::from_str(text).map_err(invalid)?;
     known_keys(&table, "", KEYS, file)?;
-    if let Some(toml::Value::Table(build)) = table.get("build") {
-        known_keys(build, "build.", BUILD_KEYS, file)?;
+    for (name, known) in [("build", BUILD_KEYS), ("shared", SHARED_KEYS)] {
+        if let Some(toml::Value::Table(inner)) = table.get(name) {
+            known_keys(inner, &format!("{name}."), known, file)?;
+        }
     }
     toml::from_str(text).map_err(invalid)
 }
@@ -256,17 +264,24 @@ impl Settings {
             build,
             processes: below.processes.into_iter().chain(self.processes).collect(),
             hooks: below.hooks.into_iter().chain(self.hooks).collect(),
+            shared: below.shared.and(self.shared),
         }
     }
 
     /// How the release is run, as its statement says it.
     pub fn running(&self) -> Running {
-        Running { processes: running::processes(&self.processes), hooks: running::hooks(&self.hooks) }
+        Running {
+            processes: running::processes(&self.processes),
+            hooks: running::hooks(&self.hooks),
+            shared: self.shared.clone(),
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use pannier_shared::statement::SharedPath;
+
     use super::*;
     use crate::testing::told;
 
@@ -293,6 +308,9 @@ mod tests {
             installer = "pip"
             [build.env]
             SECRET_KEY = "placeholder"
+            [shared]
+            folders = ["media", "var/uploads"]
+            files = ["local_settings.py"]
         "#;
         let settings = parse(text, FILE).unwrap();
         assert_eq!(settings.app.unwrap().as_str(), "polls");
@@ -304,6 +322,8 @@ mod tests {
         assert_eq!((settings.extras, settings.groups), (vec!["postgres".to_owned()], vec!["workers".to_owned()]));
         assert_eq!((settings.index, settings.build.installer), (Some(Index::Machine), Some(Installer::Pip)));
         assert_eq!(settings.build.env["SECRET_KEY"], "placeholder");
+        let shared: Vec<&str> = settings.shared.paths().map(SharedPath::as_str).collect();
+        assert_eq!(shared, ["media", "var/uploads", "local_settings.py"]);
     }
 
     #[test]
@@ -318,6 +338,8 @@ mod tests {
         insta::assert_snapshot!(told(&error), @"`pannier.toml` has the key `setings`, which Pannier does not know; did you mean `settings`?");
         let error = parse("[build.envs]\nA = \"1\"", FILE).unwrap_err();
         insta::assert_snapshot!(told(&error), @"`pannier.toml` has the key `build.envs`, which Pannier does not know; did you mean `build.env`?");
+        let error = parse("[shared]\nfolder = [\"media\"]", FILE).unwrap_err();
+        insta::assert_snapshot!(told(&error), @"`pannier.toml` has the key `shared.folder`, which Pannier does not know; did you mean `shared.folders`?");
         let error = parse("colour = 1", FILE).unwrap_err();
         insta::assert_snapshot!(told(&error), @"`pannier.toml` has the key `colour`, which Pannier does not know");
     }
@@ -336,6 +358,26 @@ mod tests {
     }
 
     #[test]
+    fn a_path_that_cannot_be_shared_is_shown_where_it_stands() {
+        insta::assert_snapshot!(told(&parse("[shared]\nfolders = [\"../media\"]", FILE).unwrap_err()), @r#"
+        `pannier.toml` is not valid
+        caused by: TOML parse error at line 2, column 11
+          |
+        2 | folders = ["../media"]
+          |           ^^^^^^^^^^^^
+        `../media` cannot be shared: its path has the component `..`
+        "#);
+        insta::assert_snapshot!(told(&parse("[shared]\nfolders = [\"var\"]\nfiles = [\"var/x\"]", FILE).unwrap_err()), @"
+        `pannier.toml` is not valid
+        caused by: TOML parse error at line 1, column 1
+          |
+        1 | [shared]
+          | ^^^^^^^^
+        `var/x` lies in `var`, which is shared as a whole
+        ");
+    }
+
+    #[test]
     fn a_command_with_an_open_quote_is_shown_where_it_stands() {
         let error = parse("[build]\ncommands = [\"manage.py x 'y\"]", FILE).unwrap_err();
         insta::assert_snapshot!(told(&error), @r#"
@@ -350,11 +392,16 @@ mod tests {
 
     #[test]
     fn flags_go_over_the_file() {
-        let file = parse("settings = \"a\"\npython = \"3.11\"\nexclude = [\"docs\"]", FILE).unwrap();
-        let flags = Settings { settings: Some("b".into()), exclude: vec!["tests".into()], ..Settings::default() };
+        let file = "settings = \"a\"\npython = \"3.11\"\nexclude = [\"docs\"]\n[shared]\nfolders = [\"media\", \"a\"]";
+        let file = parse(file, FILE).unwrap();
+        let shared = parse("[shared]\nfolders = [\"a/b\", \"media\"]\nfiles = [\"x\"]", FILE).unwrap().shared;
+        let flags =
+            Settings { settings: Some("b".into()), exclude: vec!["tests".into()], shared, ..Settings::default() };
         let both = flags.over(file);
         assert_eq!(both.settings.as_deref(), Some("b"));
         assert_eq!(both.python.as_deref(), Some("3.11"));
         assert_eq!(both.exclude, ["docs", "tests"]);
+        let shared: Vec<&str> = both.shared.paths().map(SharedPath::as_str).collect();
+        assert_eq!(shared, ["media", "a", "x"]);
     }
 }

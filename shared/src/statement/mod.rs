@@ -8,10 +8,12 @@ use serde::de::DeserializeOwned;
 mod channel;
 mod release;
 mod running;
+mod shared_path;
 
 pub use channel::{Channel, ChannelType};
 pub use release::*;
 pub use running::*;
+pub use shared_path::{BadShared, Shared, SharedPath};
 
 /// A kind of document that can be signed.
 pub trait Document: Serialize + DeserializeOwned {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::Shared;
 use crate::id::ProcessName;
 
 /// The most bytes of a command, all words together: a hand-written line.
@@ -22,6 +23,9 @@ pub struct Running {
     /// What is run around an activation.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub hooks: BTreeMap<HookName, Hook>,
+    /// Its paths that live across releases.
+    #[serde(default, skip_serializing_if = "Shared::is_empty")]
+    pub shared: Shared,
 }
 
 impl Running {
@@ -216,11 +220,14 @@ mod tests {
         let parse = |text: &str| serde_json::from_str::<Running>(text).map_err(|error| error.to_string());
         let good = r#"{"processes":[{"name":"web","command":["gunicorn"],"socket":true}]}"#;
         assert_eq!(serde_json::to_string(&parse(good).unwrap()).unwrap(), good);
+        let good = r#"{"shared":{"folders":["media"]}}"#;
+        assert_eq!(serde_json::to_string(&parse(good).unwrap()).unwrap(), good);
         for bad in [
             r#"{"processes":[{"name":"web","command":[]}]}"#,
             r#"{"processes":[{"name":"../web","command":["x"]}]}"#,
             r#"{"processes":[{"name":"web","command":["x\n[Service]"]}]}"#,
             r#"{"procesess":[]}"#,
+            r#"{"shared":{"folders":["../../etc"]}}"#,
             r#"{"hooks":{"before_lunch":{"command":["x"],"timeout":1}}}"#,
             r#"{"hooks":{"before_switch":{"command":["x"],"timeout":0}}}"#,
             r#"{"hooks":{"before_switch":{"command":["x"],"timeout":3601}}}"#,
