@@ -271,6 +271,7 @@ fn take_source(build: &mut Build) -> Result<Done, Error> {
         manage: settings.manage.as_deref(),
         exclude: &Patterns::new(&settings.exclude),
         allow: &Patterns::new(&settings.allow),
+        shared: &settings.shared,
         largest: settings.largest_file.unwrap_or(LARGEST_FILE).saturating_mul(1024 * 1024),
         state: build.request.state,
         own_folders: &[build.work.clone(), out.to_owned()],
@@ -329,6 +330,7 @@ fn describe(build: &mut Build) -> Result<Done, Error> {
 fn pack_tree(build: &mut Build) -> Result<Done, Error> {
     let tree = build.tree.get()?;
     let members = pack::members(&tree.root, |path| tree.groups.of(path))?;
+    pack::check_shared(&members, &tree.description.running.shared)?;
     let options = Options { level: write::LEVEL, workers: available_parallelism().map_or(1, NonZero::get) };
     let out = build.outbox().join(ARTIFACT_FILE);
     let artifact = pack::pack(members, options, &build.shelf, &out, build.sink.as_ref())?;

@@ -86,13 +86,13 @@ impl Error {
             Self::Libc(error) => error.hint(),
             Self::Django(error) => error.hint(),
             Self::Static(error) => error.hint(),
+            Self::Pack(error) => error.hint(),
             Self::Fs(_)
             | Self::Proof(_)
             | Self::Venv(_)
             | Self::Bytecode(_)
             | Self::Scratch(_)
             | Self::Description(_)
-            | Self::Pack(_)
             | Self::Documents(_)
             | Self::Reread(_)
             | Self::Sign(_)

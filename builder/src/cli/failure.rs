@@ -155,7 +155,7 @@ fn of_source(error: &source::Error) -> Exit {
         source::Error::ManyManage(_) | source::Error::WrongManage(_) => Exit::Usage,
         source::Error::NotUtf8(_) | source::Error::LinkOut { .. } => Exit::Refused,
         source::Error::NotAFile(_) | source::Error::Secrets(_) => Exit::Refused,
-        source::Error::NoCommit(_) | source::Error::Dirty(_) => Exit::Refused,
+        source::Error::NoCommit(_) | source::Error::Dirty(_) | source::Error::Shared(_) => Exit::Refused,
     }
 }
 
@@ -257,7 +257,8 @@ fn of_pack(error: &pack::Error) -> Exit {
     use pannier_shared::archive::write::Error as Write;
     match error {
         pack::Error::Fs(_) | pack::Error::Pack(Write::Fs(_) | Write::Output(_)) => Exit::Machine,
-        pack::Error::NotText(_) | pack::Error::Special(_) | pack::Error::Pack(Write::Refused(_)) => Exit::Refused,
+        pack::Error::NotText(_) | pack::Error::Special(_) | pack::Error::Shared(_) => Exit::Refused,
+        pack::Error::Pack(Write::Refused(_)) => Exit::Refused,
         pack::Error::Pack(Write::Changed { .. } | Write::Table(_) | Write::Frame(_) | Write::Cut(_)) => {
             Exit::Unexpected
         }

@@ -8,10 +8,11 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use pannier_shared::archive::frame;
+use pannier_shared::archive::policy::{self, Kind, Refused};
 use pannier_shared::archive::toc::Group;
 use pannier_shared::archive::write::{self, Content, Member, Options};
 use pannier_shared::event::Sink;
-use pannier_shared::statement::Artifact;
+use pannier_shared::statement::{Artifact, Shared};
 use pannier_shared::sys::fs;
 
 use crate::shelf::Shelf;
@@ -28,9 +29,37 @@ pub enum Error {
     /// Neither file nor folder nor symlink.
     #[error("entry `{0}` is not allowed: it is not a file, folder or symlink")]
     Special(String),
+    /// The build has put something where the link of a shared path will be, or a link leads through one.
+    #[error("a path of `[shared]` in `pannier.toml` cannot be shared")]
+    Shared(#[from] Refused),
     /// The archive could not be made.
     #[error("failed to pack the release")]
     Pack(#[from] write::Error),
+}
+
+impl Error {
+    /// What to do about it, where that can be said.
+    pub fn hint(&self) -> Option<String> {
+        let hint = "see that nothing the build makes is there and no link of the project leads there, or take it out of `[shared]`";
+        matches!(self, Error::Shared(_)).then(|| hint.to_owned())
+    }
+}
+
+/// Whether a node can link these paths into a tree of `members`: looked at here, where somebody can mend it.
+pub fn check_shared(members: &[Member], shared: &Shared) -> Result<(), Error> {
+    if shared.is_empty() {
+        return Ok(());
+    }
+    let entries = members.iter().map(|member| (member.path.as_str(), kind(&member.content)));
+    Ok(policy::check_ways_out(entries, &shared.links())?)
+}
+
+fn kind(content: &Content) -> Kind<'_> {
+    match content {
+        Content::File { size, .. } => Kind::File(*size),
+        Content::Folder => Kind::Folder,
+        Content::Link { target } => Kind::Link(target),
+    }
 }
 
 /// Everything below `root`, each entry in the group that `group_of` says for its path.
@@ -146,6 +175,24 @@ mod tests {
             std::fs::write(kept.path().join(&entry), bytes).unwrap();
         }
         assert!(packed(tree.path(), &shelf) == second);
+    }
+
+    #[test]
+    fn what_the_build_put_where_a_shared_path_will_be_is_refused() {
+        let tree = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(tree.path().join("app/media")).unwrap();
+        std::os::unix::fs::symlink("../static", tree.path().join("app/staticfiles")).unwrap();
+        std::os::unix::fs::symlink("up/x.jpg", tree.path().join("app/latest")).unwrap();
+        let members = members(tree.path(), app).unwrap();
+        let refused = |path: &str| {
+            let shared = Shared::new(vec![path.to_owned().try_into().unwrap()], Vec::new()).unwrap();
+            check_shared(&members, &shared).map_err(|error| std::error::Error::source(&error).unwrap().to_string())
+        };
+        assert_eq!(refused("uploads"), Ok(()));
+        insta::assert_snapshot!(refused("media").unwrap_err(), @"entry `app/media` is not allowed: the node makes a link at `app/media`");
+        insta::assert_snapshot!(refused("staticfiles").unwrap_err(), @"entry `app/staticfiles` is not allowed: the node makes a link at `app/staticfiles`");
+        insta::assert_snapshot!(refused("staticfiles/x").unwrap_err(), @"entry `app/staticfiles/x` is not allowed: `app/staticfiles` is not a folder");
+        insta::assert_snapshot!(refused("up").unwrap_err(), @"entry `app/latest` is not allowed: it is a link to `up/x.jpg`, which leaves the tree");
     }
 
     #[test]

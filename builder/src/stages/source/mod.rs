@@ -9,7 +9,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use pannier_shared::event::{Event, Sink};
-use pannier_shared::statement;
+use pannier_shared::statement::{self, Shared};
 use pannier_shared::sys::{fs, process};
 
 use crate::environment::Ambient;
@@ -20,6 +20,7 @@ mod ignore;
 mod manage;
 mod patterns;
 mod secrets;
+mod shared;
 
 pub use patterns::Patterns;
 
@@ -41,6 +42,8 @@ pub struct Request<'a> {
     pub allow: &'a Patterns,
     /// The largest file that is packed without being allowed, in bytes.
     pub largest: u64,
+    /// Paths that the node links into the release: nothing may be there.
+    pub shared: &'a Shared,
     /// Whether the working tree has to be that of a commit.
     pub state: State,
     /// Folders of the build itself, which may lie in the project.
@@ -143,6 +146,9 @@ pub enum Error {
     /// The working tree is not that of its commit.
     #[error("{} from the commit, and a release has to be built from one:{}", differ(.0.len()), listed(.0))]
     Dirty(Vec<String>),
+    /// Files that lie where the node will make the link of a shared path.
+    #[error("{} would be packed where `[shared]` of `pannier.toml` has a path that is not in the release:{}", count(.0.len()), listed(.0))]
+    Shared(Vec<String>),
     /// Files that must not be in a release.
     #[error("{} would be packed that must not be in a release:{}", count(.0.len()), listed(.0))]
     Secrets(Vec<String>),
@@ -176,6 +182,10 @@ impl Error {
                 let first = found.first()?.split(": ").next()?;
                 Some(format!("leave it out in pannier.toml with `exclude = [\"{first}\"]`, or, where it belongs there, pack it with `allow = [\"{first}\"]`"))
             }
+            Self::Shared(found) => {
+                let first = found.first()?;
+                Some(format!("leave it out in pannier.toml with `exclude = [\"{first}\"]`, or take the path out of `[shared]`"))
+            }
             Self::NoCommit(_) => Some("commit the project, or build without `--release`".to_owned()),
             Self::Dirty(_) => Some("`git commit` or `git stash`, or build without `--release`".to_owned()),
             _ => None,
@@ -203,11 +213,14 @@ pub fn stage(request: &Request<'_>, to: &Path, env: &Ambient, sink: &dyn Sink) -
     check_state(request, &listing)?;
     warn_of_idle("exclude", request.exclude, &listing.paths, sink);
     warn_of_idle("allow", request.allow, &listing.paths, sink);
-    let wanted = |path: &String| path != settings::FILE && !request.exclude.matches(path);
+    let placeholder = |path: &str| shared::is_placeholder(request.shared, path);
+    let wanted = |path: &String| path != settings::FILE && !request.exclude.matches(path) && !placeholder(path);
     let paths: Vec<String> = listing.paths.into_iter().filter(wanted).collect();
+    shared::check(request.shared, &paths)?;
     let manage = manage::find(&paths, request.manage, request.project, looked)?;
     check(request, &paths)?;
     let bytes = copy_all(request.project, &paths, to)?;
+    shared::make_parents(request.shared, to)?;
     sink.emit(Event::Note { text: format!("{} files{taken}", paths.len()) });
     Ok(Staged { source: listing.source, manage, files: paths.len() as u64, bytes })
 }

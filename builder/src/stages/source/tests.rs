@@ -12,6 +12,7 @@ struct Project {
     dir: tempfile::TempDir,
     exclude: Patterns,
     allow: Patterns,
+    shared: Shared,
     state: State,
 }
 
@@ -23,7 +24,13 @@ impl Project {
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(path, text).unwrap();
         }
-        Self { dir, exclude: Patterns::default(), allow: Patterns::default(), state: State::Any }
+        Self {
+            dir,
+            exclude: Patterns::default(),
+            allow: Patterns::default(),
+            shared: Shared::default(),
+            state: State::Any,
+        }
     }
 
     fn path(&self) -> PathBuf {
@@ -43,6 +50,12 @@ impl Project {
     }
 
     fn stage(&self, sink: &dyn Sink) -> Result<(Staged, Vec<String>), Error> {
+        let (staged, to) = self.staged(sink)?;
+        Ok((staged, crate::testing::files(&to.path().join("app"))))
+    }
+
+    /// The same with the folder that it is in.
+    fn staged(&self, sink: &dyn Sink) -> Result<(Staged, tempfile::TempDir), Error> {
         let to = tempfile::tempdir().unwrap();
         let app = to.path().join("app");
         let project = self.path();
@@ -52,11 +65,12 @@ impl Project {
             exclude: &self.exclude,
             allow: &self.allow,
             largest: MIB,
+            shared: &self.shared,
             state: self.state,
             own_folders: &[project.join("dist")],
         };
         let staged = stage(&request, &app, &ambient(), sink)?;
-        Ok((staged, crate::testing::files(&app)))
+        Ok((staged, to))
     }
 }
 
@@ -169,8 +183,16 @@ fn a_missing_project_is_named() {
     let gone = Path::new("/nowhere/site");
     let (exclude, allow) = (Patterns::default(), Patterns::default());
     let (exclude, allow) = (&exclude, &allow);
-    let request =
-        Request { project: gone, manage: None, exclude, allow, largest: MIB, state: State::Any, own_folders: &[] };
+    let request = Request {
+        project: gone,
+        manage: None,
+        exclude,
+        allow,
+        shared: &Shared::default(),
+        largest: MIB,
+        state: State::Any,
+        own_folders: &[],
+    };
     let error = stage(&request, &project.path().join("app"), &ambient(), &quiet()).unwrap_err();
     insta::assert_snapshot!(told(&error), @"`/nowhere/site` is not a folder");
 }
@@ -225,6 +247,64 @@ fn a_release_is_built_from_a_commit() {
       gone.py
     ");
     insta::assert_snapshot!(error.hint().unwrap(), @"`git commit` or `git stash`, or build without `--release`");
+}
+
+fn shared(folders: &[&str], files: &[&str]) -> Shared {
+    let paths = |list: &[&str]| list.iter().map(|&path| path.to_owned().try_into().unwrap()).collect();
+    Shared::new(paths(folders), paths(files)).unwrap()
+}
+
+#[test]
+fn placeholders_of_shared_folders_stay_behind_and_parents_are_made() {
+    let mut project = Project::with(&[
+        ("manage.py", ""),
+        ("media/.gitkeep", ""),
+        ("media/a/.keep", ""),
+        ("var/uploads/.gitignore", "*"),
+        ("mediator.py", ""),
+        ("media.py", ""),
+    ]);
+    project.commit();
+    std::fs::write(project.dir.path().join("media/untracked.jpg"), "").unwrap();
+    project.shared = shared(&["media", "var/uploads", "a/b/c"], &["conf/local.py"]);
+    let (staged, laid) = project.staged(&quiet()).unwrap();
+    assert_eq!(
+        (crate::testing::files(&laid.path().join("app")), staged.files),
+        (vec!["manage.py".to_owned(), "media.py".into(), "mediator.py".into()], 3)
+    );
+    let is_there = |path: &str| laid.path().join("app").join(path).exists();
+    assert_eq!(
+        ["var", "a/b", "conf", "media", "var/uploads", "a/b/c"].map(is_there),
+        [true, true, true, false, false, false]
+    );
+}
+
+#[test]
+fn what_is_tracked_where_a_shared_path_is_gets_refused_by_name() {
+    let files =
+        [("manage.py", ""), ("media/.gitkeep", ""), ("media/logo.png", "x"), ("local.py", ""), ("conf/.keep", "")];
+    let mut project = Project::with(&files);
+    symlink("manage.py", project.dir.path().join("link")).unwrap();
+    project.commit();
+    project.shared = shared(&["media", "link/x", "local.py/y"], &["conf", "manage.py"]);
+    let error = project.stage(&quiet()).unwrap_err();
+    insta::assert_snapshot!(told(&error), @"
+    5 files would be packed where `[shared]` of `pannier.toml` has a path that is not in the release:
+      conf/.keep
+      link
+      local.py
+      manage.py
+      media/logo.png
+    ");
+    project.shared = shared(&["media"], &[]);
+    let error = project.stage(&quiet()).unwrap_err();
+    insta::assert_snapshot!(told(&error), @"
+    a file would be packed where `[shared]` of `pannier.toml` has a path that is not in the release:
+      media/logo.png
+    ");
+    insta::assert_snapshot!(error.hint().unwrap(), @r#"leave it out in pannier.toml with `exclude = ["media/logo.png"]`, or take the path out of `[shared]`"#);
+    project.exclude = Patterns::new(&["media/logo.png".to_owned()]);
+    assert_eq!(project.stage(&quiet()).unwrap().1, ["conf/.keep", "link", "local.py", "manage.py"]);
 }
 
 #[test]
