@@ -15,7 +15,7 @@ use pannier_shared::archive::toc::{Class, FileRow};
 use pannier_shared::digest::Digest;
 use pannier_shared::id::{AppName, Target, Version};
 use pannier_shared::report::human;
-use pannier_shared::statement::{Dependency, Description};
+use pannier_shared::statement::{Dependency, Description, SharedPath};
 use serde::Serialize;
 
 use super::{Inside, class_name, python};
@@ -160,6 +160,8 @@ fn said(release: &Description) -> Vec<(&'static str, Option<String>)> {
         ("static URL", Some(django.static_url.clone())),
         ("hashed names", Some(if django.static_hashed { "yes" } else { "no" }.to_owned())),
         ("processes", processes(release)),
+        ("shared folders", shared(release.running.shared.folders())),
+        ("shared files", shared(release.running.shared.files())),
         ("built by", Some(format!("pannier {}", release.built_by))),
     ]
 }
@@ -169,6 +171,12 @@ fn processes(release: &Description) -> Option<String> {
     let processes = &release.running.processes;
     let told: Vec<String> = processes.iter().map(|process| format!("{}: {}", process.name, process.command)).collect();
     (!told.is_empty()).then(|| told.join("; "))
+}
+
+/// All paths in one line; nothing where there are none.
+fn shared(paths: &[SharedPath]) -> Option<String> {
+    let paths: Vec<&str> = paths.iter().map(SharedPath::as_str).collect();
+    (!paths.is_empty()).then(|| paths.join(", "))
 }
 
 /// What two releases say differently of themselves, dependencies aside.

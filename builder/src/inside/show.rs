@@ -143,6 +143,11 @@ fn origin(f: &mut fmt::Formatter<'_>, release: &Description) -> fmt::Result {
     for (name, hook) in &release.running.hooks {
         writeln!(f, "hook       {name}: {}", said(&hook.command.to_string()))?;
     }
+    for (what, paths) in [("folder", release.running.shared.folders()), ("file", release.running.shared.files())] {
+        for path in paths {
+            writeln!(f, "shared     {what} {}", said(path.as_str()))?;
+        }
+    }
     writeln!(f, "built by   pannier {}", said(&release.built_by))
 }
 
