@@ -3,12 +3,13 @@
 
 use std::collections::VecDeque;
 use std::fs::File;
-use std::io::Write;
+use std::io::{self, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags};
 use rustix::io::{Errno, retry_on_intr};
+use rustix::process::{Gid, Uid, geteuid};
 
 use super::fs::{Error, Result, failed};
 use super::look::Look;
@@ -106,6 +107,28 @@ impl Cursor<'_> {
         set.map_err(|errno| dir.failed("set the mode of", relative, errno))
     }
 
+    /// Makes a new directory, mode 0755 whatever the umask, where others than we may write, gives it to `owner`, a user and
+    /// a group, and makes it durable. They can put another one in its place at any time: what is not empty, or not ours, is not given away.
+    pub fn create_dir_for(&mut self, relative: &str, owner: Option<(u32, u32)>) -> Result<()> {
+        let dir = self.dir;
+        let (within, name) = self.at(relative)?;
+        let failed = |errno| dir.failed("create the folder", relative, errno);
+        rustix::fs::mkdirat(within, name, Mode::from_raw_mode(0o700)).map_err(failed)?;
+        let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::RDONLY;
+        let made = open_beneath(within, name, flags, Mode::empty()).map_err(failed)?;
+        if !is_new(&made).map_err(failed)? {
+            let error = io::Error::other("another one was put in its place");
+            return Err(super::fs::failed("create the folder", &dir.path.join(relative))(error));
+        }
+        rustix::fs::fchmod(&made, Mode::from_raw_mode(0o755)).map_err(failed)?;
+        if let Some((uid, gid)) = owner {
+            rustix::fs::fchown(&made, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid))).map_err(failed)?;
+        }
+        let above = open_beneath(within, ".", flags, Mode::empty());
+        let synced = rustix::fs::fsync(&made).and_then(|()| rustix::fs::fsync(above?));
+        synced.map_err(|errno| dir.failed("fsync", relative, errno))
+    }
+
     /// Makes a new symlink.
     pub fn create_symlink(&mut self, target: &str, relative: &str) -> Result<()> {
         let dir = self.dir;
@@ -198,6 +221,13 @@ fn is_exactly(stat: &rustix::fs::Stat, mode: Mode) -> bool {
     Mode::from_raw_mode(stat.st_mode) & Mode::from_raw_mode(0o7777) == mode
 }
 
+/// Whether a folder can be one that we have just made.
+fn is_new(folder: &OwnedFd) -> rustix::io::Result<bool> {
+    let is_ours = rustix::fs::fstat(folder)?.st_uid == geteuid().as_raw();
+    let entries = rustix::fs::Dir::read_from(folder)?.collect::<rustix::io::Result<Vec<_>>>()?;
+    Ok(is_ours && entries.iter().all(|entry| matches!(entry.file_name().to_bytes(), b"." | b"..")))
+}
+
 /// Opens a path that cannot lead out of `within`, nor through a link.
 fn open_beneath(within: BorrowedFd<'_>, path: &str, flags: OFlags, mode: Mode) -> rustix::io::Result<OwnedFd> {
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
@@ -276,9 +306,26 @@ mod tests {
             assert!(dir.cursor().create(path, 0o644).is_err(), "{path}");
             assert!(dir.cursor().create_dir(path).is_err(), "{path}");
             assert!(dir.cursor().create_symlink("t", path).is_err(), "{path}");
+            assert!(dir.cursor().create_dir_for(path, None).is_err(), "{path}");
         }
         assert!(dir.cursor().create("out", 0o644).is_err());
         assert!(list(outside.path()).unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_folder_that_is_given_away_is_new_empty_and_ours() {
+        let root = tempfile::tempdir().unwrap();
+        let dir = Dir::open(root.path()).unwrap();
+        let owner = (geteuid().as_raw() == 0).then_some((4711, 4712));
+        dir.cursor().create_dir_for("a", owner).unwrap();
+        dir.cursor().create_dir_for("a/b", owner).unwrap();
+        assert!(dir.cursor().create_dir_for("a", owner).unwrap_err().is_already_there());
+        let is_new = |name: &str| is_new(&OwnedFd::from(File::open(root.path().join(name)).unwrap())).unwrap();
+        assert_eq!((is_new("a"), is_new("a/b")), (false, owner.is_none()));
+        let meta = stat(&root.path().join("a/b")).unwrap();
+        assert_eq!(meta.permissions().mode() & 0o7777, 0o755);
+        let found = (std::os::unix::fs::MetadataExt::uid(&meta), std::os::unix::fs::MetadataExt::gid(&meta));
+        assert!(owner.is_none_or(|owner| owner == found), "{found:?}");
     }
 
     #[test]
