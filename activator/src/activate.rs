@@ -30,11 +30,12 @@ use crate::steps::switch::switch;
 
 mod error;
 mod hooks;
+mod shared;
 
 pub use error::{Error, Failure};
 
 /// The steps, in order, each with what takes it back.
-fn table<'a>() -> [Step<Activation<'a>, Error>; 10] {
+fn table<'a>() -> [Step<Activation<'a>, Error>; 11] {
     let nothing = Undo::Nothing;
     [
         Step { name: "hooks", does: "read the release's hooks", run: hooks::read, undo: Undo::By(hooks::on_failure) },
@@ -44,6 +45,12 @@ fn table<'a>() -> [Step<Activation<'a>, Error>; 10] {
             does: "keep a copy of the app's variables",
             run: keep_environment,
             undo: Undo::By(drop_environment),
+        },
+        Step {
+            name: "shared",
+            does: "see that its shared paths are there",
+            run: shared::make_ready,
+            undo: nothing("an empty folder is in nobody's way"),
         },
         Step {
             name: "before_switch",

@@ -35,6 +35,7 @@ use crate::state::{Release, State};
 use crate::steps::ahead::{Ahead, fetch_ahead};
 use crate::steps::fetch::{self as transfer_step, Transferred};
 use crate::steps::reuse::{self as reuse_step, Method, Reused};
+use crate::steps::share;
 
 #[cfg(test)]
 mod broken;
@@ -63,7 +64,7 @@ fn bring<'a>() -> [Step<Bringing<'a>, Error>; 9] {
         Step { name: "stage", does: "make a staging folder", run: stage, undo: Undo::By(unstage) },
         Step { name: reuse_step::STEP, does: "check and share what is here", run: reuse, undo: staged() },
         Step { name: transfer_step::STEP, does: "fetch, verify and unpack the rest", run: transfer, undo: staged() },
-        Step { name: "link", does: "link the node's interpreter", run: link, undo: staged() },
+        Step { name: "link", does: "make the links that are the node's", run: link, undo: staged() },
         Step { name: "seal", does: "make it durable", run: seal, undo: staged() },
         Step { name: "commit", does: "put it under `releases/`", run: commit, undo: Undo::By(withdraw) },
         Step { name: "remember", does: "record it as prepared", run: remember, undo: Undo::By(forget) },
@@ -295,12 +296,22 @@ fn transfer(run: &mut Bringing) -> Result<Done, Error> {
     Ok(Done::said(moved.to_string()).moved(moved.bytes, 0))
 }
 
-/// With an interpreter of the node the archive lacks one entry: an absolute link that only the node can make.
+/// What leads out of a release is in no archive: links to the node's interpreter, and to shared paths.
 fn link(run: &mut Bringing) -> Result<Done, Error> {
-    let Some(python) = &run.subject.python else { return Ok(Done::said("it brings its own interpreter")) };
-    let name = &run.subject.statement.release.interpreter.link;
-    Dir::open(&run.tree())?.cursor().create_symlink(&python.to_string_lossy(), name)?;
-    Ok(Done::said(format!("`{name}` leads to {}", python.display())))
+    let (tree, release) = (Dir::open(&run.tree())?, &run.subject.statement.release);
+    let interpreter = match &run.subject.python {
+        None => "it brings its own interpreter".to_owned(),
+        Some(python) => {
+            let name = &release.interpreter.link;
+            tree.cursor().create_symlink(&python.to_string_lossy(), name)?;
+            format!("`{name}` leads to {}", python.display())
+        }
+    };
+    let shared = &release.running.shared;
+    share::link(&tree, run.plan.as_ref().ok_or(Error::NoPlan)?.contents(), shared)?;
+    let count = shared.paths().count();
+    let shared = if count == 0 { String::new() } else { format!("; {count} to `shared/`") };
+    Ok(Done::said(format!("{interpreter}{shared}")))
 }
 
 fn seal(run: &mut Bringing) -> Result<Done, Error> {

@@ -55,6 +55,14 @@ pub fn of(user: Option<&str>) -> Result<Option<Account>, Error> {
     }
 }
 
+/// Like [`of`], for whom to give things to: who cannot become the user can give it nothing either, and what needs it says so.
+pub fn owner(user: Option<&str>) -> Result<Option<Account>, Error> {
+    match of(user) {
+        Err(Error::NotRoot { .. }) => Ok(None),
+        other => other,
+    }
+}
+
 /// The variables that tell a command whom it runs as.
 pub fn variables(account: &Account) -> [(&'static str, &OsStr); 3] {
     let Account { name, home, .. } = account;

@@ -101,11 +101,7 @@ impl Node {
     ) -> Result<Self, Error> {
         let layout = |source| Error::Layout { app: app.clone(), source };
         let user = |source| Error::User { app: app.clone(), source };
-        let owner = match identity::of(config.user.as_deref()) {
-            // Who cannot become it cannot give anything to it either; the restart will say so.
-            Err(identity::Error::NotRoot { .. }) => None,
-            other => other.map_err(user)?,
-        };
+        let owner = identity::owner(config.user.as_deref()).map_err(user)?;
         let root = Root::prepare_for(&config.root, owner.as_ref()).map_err(layout)?;
         let lock = take_lock(app, &root, reason, wait, sink)?;
         let current = root.where_current_leads().map_err(layout)?;

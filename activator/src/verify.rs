@@ -15,7 +15,7 @@ use pannier_shared::digest::{self, Digest};
 use pannier_shared::event::{Amount, Event, Sink};
 use pannier_shared::id::Version;
 use pannier_shared::signature::{self, Trust, Verified, VerifyError};
-use pannier_shared::statement::{Document, Interpreter, InterpreterOrigin, Statement};
+use pannier_shared::statement::{Description, Document, Interpreter, InterpreterOrigin, Statement};
 use pannier_shared::sys::fs;
 use pannier_shared::sys::look::Look;
 use serde::Serialize;
@@ -141,7 +141,7 @@ pub fn verify_in(
     let statement = kept_statement(root, version, release, trust)?;
     let proven = Proven::kept(&statement.artifact, &root.toc(version))
         .map_err(|source| Error::Tables { version: version.clone(), source: source.into() })?;
-    let report = compare(root, version, &proven.contents, &statement.release.interpreter, sink)?;
+    let report = compare(root, version, &proven.contents, &statement.release, sink)?;
     let moved = Amount { bytes: report.bytes, items: report.entries };
     let said = match report.damaged.len() {
         0 => "as it was signed".to_owned(),
@@ -171,9 +171,10 @@ fn compare(
     root: &Root,
     version: &Version,
     contents: &Contents,
-    interpreter: &Interpreter,
+    release: &Description,
     sink: &dyn Sink,
 ) -> Result<Report, Error> {
+    let interpreter = &release.interpreter;
     let tree = root.release(version);
     let owner = fs::lstat(&root.releases())?.uid();
     let Walked { mut found, damaged } = walk(&tree)?;
@@ -191,6 +192,11 @@ fn compare(
     for link in contents.links() {
         if compared.is("a link", &link.path, found.remove(&link.path)).is_some() {
             compared.link(&link.path, &link.target);
+        }
+    }
+    for (path, target) in release.running.shared.links() {
+        if compared.is("a link", &path, found.remove(&path)).is_some() {
+            compared.link(&path, &target);
         }
     }
     if interpreter.origin == InterpreterOrigin::System

@@ -13,7 +13,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use booted::Systemd;
-use pannier_shared::statement::{Process, Running, Words};
+use pannier_shared::statement::{Process, Running, Shared, Words};
 use support::{Came, World};
 
 /// Answers with the version, on the socket that systemd hands over; asked to end, it ends between two requests.
@@ -56,7 +56,8 @@ fn worker(seconds: &str) -> Process {
 
 fn publish(world: &World, version: &str, processes: Vec<Process>) {
     let files = [("server.py", SERVER), ("wsgi.py", WSGI), ("version.txt", version)];
-    world.publish_running(version, &files, Running { processes, ..Running::default() });
+    let shared = Shared::new(vec!["media".to_owned().try_into().unwrap()], Vec::new()).unwrap();
+    world.publish_running(version, &files, Running { processes, shared, ..Running::default() });
 }
 
 /// A node whose root is /srv/polls inside.
@@ -227,11 +228,14 @@ fn steady(came: &Came) -> String {
 fn a_process_that_the_new_release_has_not_is_stopped_and_comes_back() {
     let world = World::new();
     let Some(systemd) = booted(&world) else { return };
-    publish(&world, "v1", vec![web(), worker("1000")]);
+    // What is shared is all of a release that it can write to.
+    let writes = "touch media/by-the-worker && ! touch here && exec sleep 1000";
+    publish(&world, "v1", vec![web(), process("worker", &["sh", "-c", writes], false)]);
     publish(&world, "v2", vec![web()]);
     let worker = |systemd: &Systemd| systemd.property("pannier-polls.worker.service", "ActiveState");
     systemd.ok("activate polls v1 --quiet");
     assert_eq!(worker(&systemd), "active");
+    assert!(world.path("polls/shared/media/by-the-worker").exists());
     systemd.ok("activate polls v2 --quiet");
     assert_eq!(worker(&systemd), "inactive");
     systemd.ok("rollback polls --quiet");

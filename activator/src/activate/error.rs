@@ -7,10 +7,11 @@ use pannier_shared::sys::fs;
 
 use crate::age::Older;
 use crate::described;
+use crate::identity;
 use crate::journal::Operation;
 use crate::launch::BadFolder;
 use crate::node::NotHere;
-use crate::steps::{confirm, hook, restart, start};
+use crate::steps::{confirm, hook, restart, share, start};
 
 /// Why a release is not activated.
 #[derive(Debug, thiserror::Error)]
@@ -68,6 +69,12 @@ pub enum Error {
         /// Why.
         source: restart::Error,
     },
+    /// A path that it shares with others is not as it should be.
+    #[error(transparent)]
+    Shared(#[from] share::Error),
+    /// The app's user cannot be used.
+    #[error("the app's user cannot be used")]
+    User(#[from] identity::Error),
     /// One of its hooks failed.
     #[error(transparent)]
     Hook(#[from] hook::Error),
@@ -133,6 +140,8 @@ impl Failure {
             }
             Error::Restart { source, .. } if !self.tried => source.hint(),
             Error::Environment { .. } => Some("see to `env_file` in the app's configuration".to_owned()),
+            Error::Shared(error) => error.hint(),
+            Error::User(error) => error.hint(),
             Error::Hook(error) if !self.tried => error.hint(),
             Error::Restart { .. } | Error::Health { .. } | Error::Hook(_) => {
                 Some(format!("once it is mended: `pannier-activator activate {app} {} --even-if-bad`", self.version))

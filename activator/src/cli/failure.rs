@@ -4,6 +4,7 @@
 use std::io;
 
 use pannier_activator::plan::forecast;
+use pannier_activator::steps::share;
 use pannier_activator::units::of_release;
 use pannier_activator::{activate, config, described, fetch, node, prune, repair, resolve, rollback, state, verify};
 use pannier_shared::exit::Exit;
@@ -170,7 +171,7 @@ fn of_fetch(error: &fetch::Error) -> Exit {
             other => other,
         },
         fetch::Error::Transfer(Transfer::Archive(_) | Transfer::Content(_)) => Exit::Verification,
-        fetch::Error::NotComplete => Exit::Verification,
+        fetch::Error::NotComplete | fetch::Error::Shared(_) => Exit::Verification,
         fetch::Error::NoPlan | fetch::Error::Transfer(Transfer::Thread) => Exit::Unexpected,
     }
 }
@@ -197,6 +198,9 @@ fn of_activation(failure: &activate::Failure) -> Exit {
         activate::Error::Hook(_) => Exit::Program,
         activate::Error::Environment { .. } => Exit::Usage,
         activate::Error::Folder(_) => Exit::Refused,
+        activate::Error::User(_) => Exit::Usage,
+        activate::Error::Shared(share::Error::Fs(_)) => Exit::Machine,
+        activate::Error::Shared(_) => Exit::Refused,
         activate::Error::Described(described::Error::Form { .. }) => Exit::Verification,
         activate::Error::Described(described::Error::Fs(_)) | activate::Error::Fs(_) => Exit::Machine,
     }

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use pannier_shared::archive::COMPLETE;
+use pannier_shared::archive::policy::Refused;
 use pannier_shared::id::AppName;
 use pannier_shared::steps;
 use pannier_shared::sys::fs;
@@ -44,6 +45,9 @@ pub enum Error {
     /// It could not be transferred.
     #[error(transparent)]
     Transfer(#[from] transfer_step::Error),
+    /// Its tree has something where a shared path should be, or leads through one.
+    #[error("the release names a shared path that its tree has no place for")]
+    Shared(#[from] Refused),
     /// A step ran before the one it stands on: a bug.
     #[error("there is no plan to follow")]
     NoPlan,
@@ -69,6 +73,9 @@ impl Error {
             }
             Error::Mounted(path) => Some(format!("unmount it first: `umount {}`", path.display())),
             Error::NoRoom(error) => Some(error.hint()),
+            Error::Shared(_) => {
+                Some("nothing is wrong with this node: whoever signed the release has to build it again".to_owned())
+            }
             Error::Prune(_) | Error::Transfer(_) | Error::NoPlan | Error::NotComplete | Error::Fs(_) => None,
         }
     }

@@ -48,7 +48,7 @@ fn table<'a>() -> [Step<Bringing<'a>, Error>; 9] {
         Step { name: "stage", does: "make a staging folder", run: make_stage, undo: Undo::By(unstage) },
         Step { name: reuse_step::STEP, does: "check and share what is sound", run: reuse, undo: staged() },
         Step { name: transfer_step::STEP, does: "fetch, verify and unpack the rest", run: transfer, undo: staged() },
-        Step { name: "link", does: "link the node's interpreter", run: link, undo: staged() },
+        Step { name: "link", does: "make the links that are the node's", run: link, undo: staged() },
         Step { name: "seal", does: "make it durable", run: seal, undo: staged() },
         Step { name: "swap", does: "put it in the place of the damaged one", run: swap, undo: Undo::By(swap_back) },
         Step {

@@ -8,6 +8,7 @@ pub mod remote;
 pub mod restart;
 pub mod reuse;
 pub mod room;
+pub mod share;
 pub mod start;
 pub mod supervise;
 pub mod switch;

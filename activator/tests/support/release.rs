@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "every test program uses its part")]
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, reason = "tests play the builder")]
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use pannier_shared::archive::toc::{Class, Group};
@@ -49,6 +50,12 @@ fn publish_with(
     let source = tempfile::tempdir().unwrap();
     let group = Group { class: Class::App, name: String::new() };
     let mut members = vec![Member { path: "app".into(), group: group.clone(), content: Content::Folder }];
+    let folders: BTreeSet<&str> = files.iter().filter_map(|(name, _)| Some(name.rsplit_once('/')?.0)).collect();
+    for folder in folders {
+        std::fs::create_dir_all(source.path().join(folder)).unwrap();
+        let path = format!("app/{folder}");
+        members.push(Member { path, group: group.clone(), content: Content::Folder });
+    }
     for (name, text) in files {
         let path = source.path().join(name);
         std::fs::write(&path, text).unwrap();

@@ -4,6 +4,7 @@ use pannier_shared::archive::frame;
 use pannier_shared::archive::toc::{FileRow, GroupRow, LinkRow, Root, Table};
 use pannier_shared::digest::Digest;
 use pannier_shared::id::Target;
+use pannier_shared::statement::{Shared, SharedPath, Statement};
 
 use crate::hostile::{Made, Part, Parts, Twist, skippable};
 
@@ -125,6 +126,9 @@ pub const FILES: &[Rule] = &[
     rule("statement: no table", Twist::Statement(|said| said.artifact.toc.length = 0), "the length of its table"),
     rule("statement: table of 2^63", Twist::Statement(|said| said.artifact.toc.length = 1 << 63), "the length of its"),
     rule("statement: table at the start", Twist::Statement(|said| said.artifact.toc.offset = 0), "not lie at its end"),
+    rule("statement: shares a file that is there", Twist::Statement(|said| share(said, "a.txt")), "has no place for"),
+    rule("statement: shares below a file", Twist::Statement(|said| share(said, "a.txt/x")), "has no place for"),
+    rule("statement: shares below a link", Twist::Statement(|said| share(said, "link/x")), "has no place for"),
     rule("statement: table past the end", Twist::Statement(|said| said.artifact.toc.offset = u64::MAX), "at its end"),
 ];
 
@@ -184,6 +188,8 @@ pub const TEXTS: &[Rule] = &[
         Twist::Text(|text| format!("{text}{}\n", " ".repeat(1 << 20))),
         "at most 1048576 are expected",
     ),
+    rule("statement: shares a way out", Twist::Text(|text| shares(text, "../../x")), "not the JSON of such a document"),
+    rule("statement: shares /etc", Twist::Text(|text| shares(text, "/etc")), "not the JSON of such a document"),
     rule("statement: newer", Twist::Text(|text| text.replacen("\"format\": 1", "\"format\": 2", 1)), "newer Pannier"),
     rule("signed as another kind of document", Twist::Namespace("channel@pannier"), "channel@pannier"),
     rule(
@@ -194,6 +200,18 @@ pub const TEXTS: &[Rule] = &[
     rule("of another version", Twist::Statement(|said| said.release.version = "v0".parse().unwrap()), "wrong place"),
     rule("for another machine", Twist::Statement(|said| said.release.target = other_target()), "into the wrong place"),
 ];
+
+/// Lets a release share a path.
+fn share(said: &mut Statement, path: &str) {
+    let path = SharedPath::try_from(path.to_owned()).unwrap_or_else(|error| panic!("{error}"));
+    said.release.running.shared = Shared::new(vec![path], Vec::new()).unwrap_or_default();
+}
+
+/// What a release that shares a path says before the last line about itself.
+fn shares(text: &str, path: &str) -> String {
+    let said = format!("\"running\": {{\"shared\": {{\"files\": [\"{path}\"]}}}},\n    \"built_by\"");
+    text.replacen("\"built_by\"", &said, 1)
+}
 
 const TWICE: &str = "  \"format\": 1,\n  \"format\": 1,";
 
