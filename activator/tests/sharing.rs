@@ -159,6 +159,22 @@ fn a_release_that_lacks_a_shared_file_is_refused_before_anything_is_made() {
     world.ok("activate polls v2");
     std::fs::write(app(&world, "v2").join("new/file"), "").unwrap();
     assert_eq!(names(&world.path("mount")), ["file"]);
+    assert!(
+        world
+            .run("doctor polls")
+            .stdout
+            .contains("ok       polls, shared: all 2 paths that the release shares are there\n")
+    );
+    std::fs::remove_file(shared.join("conf.py")).unwrap();
+    std::fs::remove_file(shared.join("new")).unwrap();
+    let told = world.run("doctor polls").stdout;
+    assert!(
+        told.contains("wrong    polls, shared: the shared file `DIR/srv/polls/shared/conf.py` is not there\n"),
+        "{told}"
+    );
+    std::fs::write(shared.join("conf.py"), "").unwrap();
+    let told = world.run("doctor polls").stdout;
+    assert!(told.contains("hint: make it for the app's user: `mkdir -p DIR/srv/polls/shared/new`"), "{told}");
 }
 
 #[test]

@@ -4,15 +4,18 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use pannier_shared::statement::SharedPath;
 use pannier_shared::sys::{fs, process};
 
 use super::{Examined, Found, Patient, Trouble};
 use crate::config::App;
+use crate::described::described;
 use crate::identity;
 use crate::layout::{Root, User};
 use crate::node::View;
 use crate::steps::confirm;
 use crate::steps::restart::{PATH, Restart, variables_of};
+use crate::steps::share;
 use crate::units;
 
 /// How long `systemctl` may take to say whether a unit is there.
@@ -41,6 +44,33 @@ fn as_root(config: &App) -> Option<&'static str> {
         (Some(_), _) => Some("its restart command runs as root, and so does what it starts"),
         (None, Some(_)) => Some("its processes run as root"),
         (None, None) => None,
+    }
+}
+
+/// What the release that serves shares with others, if it does.
+pub(super) fn shared(_: &Examined, patient: &Patient) -> Vec<Found> {
+    let Ok(View { root: Some(root), state, .. }) = View::open(patient.name, patient.config) else { return Vec::new() };
+    let Some(Ok(Some(said))) = state.live_version().map(|version| described(&root.release(version))) else {
+        return Vec::new();
+    };
+    let shared = &said.running.shared;
+    let folder = |path: &SharedPath| root.shared().join(path.as_str()).display().to_string();
+    match share::check(&root, shared).and_then(|()| share::missing(&root, shared)) {
+        Err(error) => {
+            vec![Found::trouble(
+                Trouble::of(&error, error.hint()),
+                "see what is there with `ls -lR` on the app's `shared`",
+            )]
+        }
+        Ok(missing) if missing.is_empty() && shared.is_empty() => Vec::new(),
+        Ok(missing) if missing.is_empty() => {
+            vec![Found::ok(format!("all {} paths that the release shares are there", shared.paths().count()))]
+        }
+        Ok(missing) => {
+            let says = |path: &SharedPath| format!("the shared folder `{}` is not there", folder(path));
+            let hint = |path: &SharedPath| format!("make it for the app's user: `mkdir -p {}`", folder(path));
+            missing.into_iter().map(|path| Found::wrong(says(path), hint(path))).collect()
+        }
     }
 }
 

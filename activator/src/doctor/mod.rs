@@ -26,7 +26,7 @@ mod store;
 mod units;
 
 /// The checks: those of the node first, then those of each app.
-fn table() -> [Check; 16] {
+fn table() -> [Check; 17] {
     use Look::{App, Node};
     [
         Check { name: "configuration", look: Node(node::configuration) },
@@ -42,6 +42,7 @@ fn table() -> [Check; 16] {
         Check { name: "published", look: App(store::published) },
         Check { name: "releases", look: App(record::releases) },
         Check { name: "user", look: App(app::user) },
+        Check { name: "shared", look: App(app::shared) },
         Check { name: "restart", look: App(app::restart) },
         Check { name: "units", look: App(units::differing) },
         Check { name: "health", look: App(app::health) },
