@@ -7,7 +7,7 @@ use std::path::Path;
 use insta::assert_snapshot;
 use pannier_shared::digest::Digest;
 use pannier_shared::id::Target;
-use pannier_shared::statement::{Dependency, Description, Process, Running, Source, Words};
+use pannier_shared::statement::{Dependency, Description, Process, Running, Shared, Source, Words};
 use pannier_tests::{APP, World, description, noise};
 use serde_json::Value;
 
@@ -45,7 +45,10 @@ fn described(version: &str, dependencies: &[(&str, &str)]) -> Description {
     let dependencies = dependencies.iter().map(|(name, version)| dependency(name, version)).collect();
     let command = Words::try_from(["gunicorn", "polls.wsgi", "a b"].map(str::to_owned).to_vec()).unwrap();
     let web = Process { name: "web".parse().unwrap(), command, socket: version == "v2" };
-    let running = Running { processes: vec![web], ..Running::default() };
+    let path = |path: &str| path.to_owned().try_into().unwrap();
+    let folders = if version == "v2" { vec![path("media"), path("var/uploads")] } else { vec![path("media")] };
+    let shared = Shared::new(folders, vec![path("local.py")]).unwrap();
+    let running = Running { processes: vec![web], shared, ..Running::default() };
     let libc_floor = Some("2.28".to_owned());
     Description { source: Some(source), libc_floor, dependencies, running, ..description(version) }
 }
@@ -86,6 +89,9 @@ fn show_a_published_release() {
     libc       glibc 2.28 or later
     settings   polls.settings
     process    web: gunicorn polls.wsgi 'a b'  (on a socket that stays open)
+    shared     folder media
+    shared     folder var/uploads
+    shared     file local.py
     built by   pannier 0.0.0-test
 
     part                                        files      plain compressed
@@ -167,6 +173,7 @@ fn diff_of_two_releases() {
     polls v1 -> polls v2
     commit         0000000000000000000000000000000000000001 -> 0000000000000000000000000000000000000002, and changes that are not in it
     asgi           none -> polls.asgi:application
+    shared folders media -> media, var/uploads
 
     dependencies
     ~ django 5.2 -> 5.2.1
@@ -204,7 +211,7 @@ fn diff_of_folders_for_programs() {
         found[side]["artifact"].take();
         found[side]["target"].take();
     }
-    assert_snapshot!(serde_json::to_string(&found).unwrap(), @r#"{"command":"diff","dependencies":[{"from":"5.2","name":"django","to":"5.2.1"},{"from":null,"name":"new","to":"2"},{"from":"1","name":"old","to":null}],"event":"result","fetch":{"artifact":3552590,"bytes":302858,"files":2,"requests":3},"from":{"app":"polls","artifact":null,"target":null,"version":"v1"},"parts":[{"added":0,"changed":0,"kept":1,"part":"interpreter","removed":0},{"added":0,"changed":1,"kept":3,"part":"dependency","removed":0},{"added":0,"changed":0,"kept":0,"part":"static","removed":1},{"added":2,"changed":2,"kept":2,"part":"app","removed":1},{"added":0,"changed":0,"kept":1,"part":"complete","removed":0}],"settings":[{"from":"0000000000000000000000000000000000000001","to":"0000000000000000000000000000000000000002, and changes that are not in it","what":"commit"},{"from":null,"to":"polls.asgi:application","what":"asgi"}],"to":{"app":"polls","artifact":null,"target":null,"version":"v2"}}"#);
+    assert_snapshot!(serde_json::to_string(&found).unwrap(), @r#"{"command":"diff","dependencies":[{"from":"5.2","name":"django","to":"5.2.1"},{"from":null,"name":"new","to":"2"},{"from":"1","name":"old","to":null}],"event":"result","fetch":{"artifact":3552590,"bytes":302858,"files":2,"requests":3},"from":{"app":"polls","artifact":null,"target":null,"version":"v1"},"parts":[{"added":0,"changed":0,"kept":1,"part":"interpreter","removed":0},{"added":0,"changed":1,"kept":3,"part":"dependency","removed":0},{"added":0,"changed":0,"kept":0,"part":"static","removed":1},{"added":2,"changed":2,"kept":2,"part":"app","removed":1},{"added":0,"changed":0,"kept":1,"part":"complete","removed":0}],"settings":[{"from":"0000000000000000000000000000000000000001","to":"0000000000000000000000000000000000000002, and changes that are not in it","what":"commit"},{"from":null,"to":"polls.asgi:application","what":"asgi"},{"from":"media","to":"media, var/uploads","what":"shared folders"}],"to":{"app":"polls","artifact":null,"target":null,"version":"v2"}}"#);
 }
 
 #[test]
