@@ -41,6 +41,9 @@ clock = [sys.executable, '-c', 'import time; print(int(time.time() / 864000))']
 print('clock', subprocess.run(clock, env={}, capture_output=True, text=True, check=True).stdout.strip())
 ";
 
+/// What the project shares: of it only the folder above the uploads is in the release.
+const SHARED: &str = "[shared]\nfolders = [\"media\", \"var/uploads\"]\nfiles = [\"mini/local.py\"]\n";
+
 /// Everything a build needs, in one folder that can be copied.
 struct Bench {
     dir: tempfile::TempDir,
@@ -58,6 +61,8 @@ impl Bench {
         for number in 0..20 {
             write(&files.join(format!("project/many/{number}")), b"");
         }
+        write(&files.join("project/pannier.toml"), SHARED.as_bytes());
+        write(&files.join("project/media/.gitkeep"), b"");
         let uv = interpreters::uv();
         for (from, to) in [(interpreters::relocatable(), "python"), (site::wheels(), "links"), (uv, "uv")] {
             let copied = Command::new("cp").arg("-rL").arg(from).arg(files.join(to)).status().unwrap();
@@ -243,6 +248,8 @@ fn a_release_is_the_same_wherever_whenever_and_by_whom_it_is_built() {
         });
         same(&releases, &unpacked);
         for tree in &unpacked {
+            let is_there = ["app/var", "app/var/uploads", "app/media"].map(|path| tree.join(path).exists());
+            assert_eq!(is_there, [true, false, false]);
             names_nowhere(tree, bench.dir.path());
             lives_in(tree, &bench.files().join("python/bin/python3"));
         }
