@@ -170,6 +170,7 @@ fn mount_point(line: &[u8]) -> Option<PathBuf> {
 mod tests {
     use std::io::BufRead;
     use std::process::{Child, Command, Stdio};
+    use std::time::Duration;
 
     use super::*;
 
@@ -230,9 +231,14 @@ mod tests {
         let child = command.args(["-c", "read -r end"]).stdin(Stdio::piped()).spawn().unwrap();
         let running = Running(child);
         let process = PathBuf::from(format!("/proc/{}", running.0.id()));
-        let all = paths(&process).unwrap();
-        let how: Vec<&str> = all.iter().filter(|(_, path)| path.starts_with(&folder)).map(|(how, _)| *how).collect();
-        assert!(how.contains(&"runs it") && how.contains(&"has it mapped"), "{how:?}");
+        // It may have been started and not mapped yet.
+        let look = |_| {
+            std::thread::sleep(Duration::from_millis(2));
+            let all = paths(&process).unwrap().into_iter();
+            all.filter(|(_, path)| path.starts_with(&folder)).map(|(how, _)| how).collect::<Vec<_>>()
+        };
+        let mut looks = (0..2000).map(look);
+        assert!(looks.any(|how| how.contains(&"runs it") && how.contains(&"has it mapped")));
         assert_eq!(below(&folder).unwrap().of(OsStr::new("b")).unwrap().how, "runs it");
     }
 
