@@ -80,7 +80,10 @@ fn fail_at(
     error: &str,
     (before, after): (&Facts, &Facts),
 ) -> Result<(), String> {
-    let Harmed { output, was } = trace::harmed(node, verb, point, &format!("error={error}"))?;
+    let Harmed { output, was, woke } = trace::harmed(node, verb, point, &format!("error={error}"))?;
+    if woke {
+        return Ok(());
+    }
     ended_cleanly(&output)?;
     let ended_well = output.status.success() || said(&output).contains("it is done");
     if was && !output.status.success() && error == "EINTR" && MADE_AGAIN.contains(&point.call.as_str()) {

@@ -38,7 +38,15 @@ pub struct Harmed {
     pub output: Output,
     /// Whether it was harmed at all: it may have made fewer calls this time.
     pub was: bool,
+    /// Whether that was a wake: a thread wakes another through a counter of the kernel (eventfd), which no disk is part of,
+    /// and which fails in none of these ways.
+    pub woke: bool,
 }
+
+/// After so many seconds a command that was harmed will not end by itself: one that was not takes two.
+const LIMIT: &str = "60";
+/// A wake, as strace shows it.
+const WAKE: &str = r#""\1\0\0\0\0\0\0\0", 8)"#;
 
 /// Runs a verb with `harm` done to it at a point: "signal=SIGKILL", "error=EIO".
 pub fn harmed(node: &Node, verb: &Verb, point: &Point, harm: &str) -> Result<Harmed, String> {
@@ -48,12 +56,14 @@ pub fn harmed(node: &Node, verb: &Verb, point: &Point, harm: &str) -> Result<Har
     let output = strace(node, verb, &["-o", log.to_str().unwrap_or_default(), "-e", &trace, "-e", &inject])?;
     let text = std::fs::read(&log).map_err(|error| error.to_string())?;
     let text = String::from_utf8_lossy(&text);
-    Ok(Harmed { output, was: text.contains("(INJECTED)") || text.contains("+++ killed by SIGKILL") })
+    let woke = text.lines().any(|line| line.contains(WAKE) && line.contains("(INJECTED)"));
+    Ok(Harmed { output, was: text.contains("(INJECTED)") || text.contains("+++ killed by SIGKILL"), woke })
 }
 
 fn strace(node: &Node, verb: &Verb, options: &[&str]) -> Result<Output, String> {
-    let mut command = Command::new("strace");
-    command.env_clear().env("PATH", "/usr/bin:/bin").args(["-q", "-e", "signal=none"]).args(options);
+    let mut command = Command::new("timeout");
+    command.env_clear().env("PATH", "/usr/bin:/bin").args(["-s", "KILL", LIMIT]);
+    command.args(["strace", "-q", "-e", "signal=none"]).args(options);
     if verb.threads == Threads::Several {
         command.arg("-f");
     }
