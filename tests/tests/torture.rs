@@ -5,13 +5,18 @@ use std::io::Write;
 
 use pannier_tests::torture::{Extent, PARTS};
 
-/// Nothing broke; what cannot be tried here (mounting takes root) is said.
+/// Parts for which a disk is mounted, which takes root.
+const MOUNTED: &[&str] = &["cut", "full"];
+
+/// Nothing broke; what cannot be tried here is said.
 fn holds(part: &str) {
     let part = PARTS.iter().find(|known| known.name == part).unwrap();
     (part.run)(Extent::Short, &mut |figure| match &figure.skipped {
         // Not by `println`, which nobody sees of a test that passes.
-        Some(why) => drop(writeln!(std::io::stderr(), "skipped: {}: {why}", figure.what)),
-        None => assert!(figure.holds(), "{figure}"),
+        Some(why) if MOUNTED.contains(&part.name) && why.contains("mount") => {
+            drop(writeln!(std::io::stderr(), "skipped: {}: {why}", figure.what))
+        }
+        _ => assert!(figure.holds(), "{figure}"),
     });
 }
 

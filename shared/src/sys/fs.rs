@@ -228,11 +228,21 @@ pub fn exists(path: &Path) -> bool {
 
 /// The names in a directory, sorted by their bytes.
 pub fn list(dir: &Path) -> Result<Vec<std::ffi::OsString>> {
-    let entries = std::fs::read_dir(dir).map_err(failed("list", dir))?;
+    let entries = open_again(|| std::fs::read_dir(dir)).map_err(failed("list", dir))?;
     let names: io::Result<Vec<_>> = entries.map(|entry| entry.map(|e| e.file_name())).collect();
     let mut names = names.map_err(failed("list", dir))?;
     names.sort();
     Ok(names)
+}
+
+/// Opens again when that was interrupted: std does so with files, and not with folders.
+fn open_again<T>(open: impl Fn() -> io::Result<T>) -> io::Result<T> {
+    loop {
+        match open() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            opened => return opened,
+        }
+    }
 }
 
 /// Sets permission bits.

@@ -44,8 +44,14 @@ pub const VERBS: &[Verb] = &[
     },
     Verb {
         name: "prune",
-        before: &[FETCH_V2, ACTIVATE_V2],
-        keep: 1,
+        before: &[
+            &["fetch", "polls", "v3"],
+            &["activate", "polls", "v3"],
+            &["rollback", "polls", "--to", "v1"],
+            FETCH_V2,
+            ACTIVATE_V2,
+        ],
+        keep: 2,
         command: &["prune", "polls"],
         threads: Threads::Main,
     },
@@ -99,7 +105,7 @@ pub struct Node {
 }
 
 impl Node {
-    /// v1 serves and v2 is published; then what `verb` wants done before was done.
+    /// v1 serves, v2 and v3 are published; then what `verb` wants done before was done.
     pub fn ready(verb: &Verb, size: Size) -> Self {
         let node = Self::serving(size);
         verb.before.iter().for_each(|command| node.ok(command).unwrap());
@@ -108,10 +114,10 @@ impl Node {
         node
     }
 
-    /// v1 serves and v2 is published.
+    /// v1 serves, v2 and v3 are published.
     pub fn serving(size: Size) -> Self {
         let world = World::new();
-        for (version, seed) in [("v1", 1), ("v2", 2)] {
+        for (version, seed) in [("v1", 1), ("v2", 2), ("v3", 3)] {
             world.publish(&world.build_with(version, |tree| size.more(tree, seed))).unwrap();
         }
         let kept = world.path("kept");
@@ -185,8 +191,10 @@ pub struct Facts {
 impl Facts {
     /// Those of the node with this root.
     pub fn of(root: &Path) -> Self {
-        let own = listing(root).into_iter().filter(|line| !line.starts_with("releases/")).map(|line| {
-            let is_of_its_time = ["journal.jsonl", "ledger", "lock", "state.json", "record.json", "restart.log"];
+        // The log of the restart command is not there when it could not be made, which stops nothing.
+        let is_counted = |line: &String| !line.starts_with("releases/") && !line.starts_with(".pannier/restart.log");
+        let own = listing(root).into_iter().filter(is_counted).map(|line| {
+            let is_of_its_time = ["journal.jsonl", "ledger", "lock", "state.json", "record.json"];
             let path = line.split(" file ").next().unwrap_or_default();
             let name = path.rsplit('/').next().unwrap_or_default();
             if is_of_its_time.contains(&name) { path.to_owned() } else { line }

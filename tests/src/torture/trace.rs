@@ -21,10 +21,11 @@ impl std::fmt::Display for Point {
     }
 }
 
-/// All points of a verb in the order in which they came, each once. The node is left after the verb.
+/// All points of a verb in the order in which they came, each once. The node is left after the verb. Looks at the processes of
+/// this machine (`/proc`) are left out: they are thousands, and no disk has a part in them.
 pub fn points(node: &Node, verb: &Verb) -> Result<Vec<Point>, String> {
     let log = node.world.path("strace.log");
-    let output = strace(node, verb, &["-o", log.to_str().unwrap_or_default()])?;
+    let output = strace(node, verb, &["-y", "-o", log.to_str().unwrap_or_default()])?;
     if !output.status.success() {
         return Err(crate::said(&output));
     }
@@ -87,7 +88,8 @@ fn parse(text: &str) -> Vec<Point> {
         let at = made.entry((thread, call.to_owned())).or_insert(0);
         *at += 1;
         let point = Point { call: call.to_owned(), at: *at };
-        if seen.insert(point.clone()) {
+        let is_of_proc = rest.contains("</proc/") || rest.contains("\"/proc/");
+        if !is_of_proc && seen.insert(point.clone()) {
             points.push(point);
         }
     }
@@ -105,5 +107,7 @@ mod tests {
         let said: Vec<String> = parse(text).iter().map(Point::to_string).collect();
         assert_eq!(said, ["openat 1", "openat 2", "exit_group 1"]);
         assert_eq!(parse("read(3, \"\", 0) = 0\n--- SIGCHLD {} ---\n").len(), 1);
+        let text = "open(\"/proc/1/maps\") = 3</proc/1/maps>\nread(3</proc/1/maps>, \"\", 0) = 0\nopen(\"a\") = 3\n";
+        assert_eq!(parse(text), [Point { call: "open".to_owned(), at: 2 }]);
     }
 }
