@@ -144,6 +144,7 @@ fn described(version: &str) -> Description {
             static_hashed: true,
         },
         running: Default::default(),
+        migrations: Default::default(),
         built_by: "bench".to_owned(),
     }
 }

@@ -288,7 +288,7 @@ fn ask_django(build: &mut Build) -> Result<Done, Error> {
     let run = Run { manage: &staged.manage, settings: settings.settings.as_deref(), placeholders: &settings.build.env };
     let (app, root) = (build.tree_root().join("app"), build.work.join("scratch"));
     let scratch = Scratch::copy_of(&app, &root, build.runner.get()?, run)?;
-    let project = django::describe(&scratch, staged.folder(), build.sink.as_ref());
+    let project = django::describe(&scratch, staged.folder(), &settings.migrations, build.sink.as_ref());
     let explained = |error: &django::Error| build.packed.as_ref()?.explain(&error.to_string());
     let project = project.map_err(|error| explained(&error).map_or(Error::Django(error), Error::Bundle))?;
     build.scratch.fill(scratch);

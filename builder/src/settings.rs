@@ -13,6 +13,7 @@ use pannier_shared::sys::fs;
 use serde::{Deserialize, Serialize};
 
 use crate::command_line::CommandLine;
+use crate::stages::django::migrations::Judgements;
 
 mod running;
 
@@ -70,6 +71,8 @@ pub struct Settings {
     pub hooks: Hooks,
     /// The table `[shared]`.
     pub shared: Shared,
+    /// The table `[migrations]`: what a person says of single ones, with a reason.
+    pub migrations: Judgements,
 }
 
 /// What to do about static files.
@@ -164,6 +167,7 @@ const KEYS: &[&str] = &[
     "processes",
     "hooks",
     "shared",
+    "migrations",
 ];
 
 /// Keys of the table `[build]`.
@@ -265,6 +269,7 @@ impl Settings {
             processes: below.processes.into_iter().chain(self.processes).collect(),
             hooks: below.hooks.into_iter().chain(self.hooks).collect(),
             shared: below.shared.and(self.shared),
+            migrations: below.migrations.into_iter().chain(self.migrations).collect(),
         }
     }
 

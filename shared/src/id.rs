@@ -99,6 +99,32 @@ name! {
     DocumentName, "document name", document_rule
 }
 
+name! {
+    /// The label of a Django app such as `auth`: an identifier of Python, at most 255 bytes.
+    AppLabel, "app label", label_rule
+}
+name! {
+    /// The name of a migration in its app, such as `0001_initial`: what a Python file can be called, at most 255 bytes, with
+    /// no `.`, and no `-` in front.
+    MigrationName, "migration name", migration_rule
+}
+name! {
+    /// A migration of any app, such as `auth.0001_initial`: an app label and a migration name.
+    MigrationId, "migration", migration_id_rule
+}
+
+impl MigrationId {
+    /// The migration of that name in that app.
+    pub fn of(app: &AppLabel, name: &MigrationName) -> Self {
+        Self(format!("{app}.{name}"))
+    }
+
+    /// Its app's label.
+    pub fn app(&self) -> &str {
+        self.0.split_once('.').map_or("", |(app, _)| app)
+    }
+}
+
 impl Target {
     /// The machine this program was built for.
     pub fn host() -> Self {
@@ -118,6 +144,30 @@ fn lower_rule(text: &str) -> Option<&'static str> {
     } else {
         None
     }
+}
+
+fn label_rule(text: &str) -> Option<&'static str> {
+    let fits = !text.is_empty() && text.len() <= 255 && !text.starts_with(|c: char| c.is_ascii_digit());
+    let allowed = |c: char| c.is_alphanumeric() || c == '_';
+    (!fits || !text.chars().all(allowed)).then_some("it must be an identifier of Python")
+}
+
+fn migration_rule(text: &str) -> Option<&'static str> {
+    let allowed = |c: char| !c.is_control() && !matches!(c, '.' | '/');
+    if text.is_empty() || text.len() > 255 {
+        Some("it must have 1 to 255 bytes")
+    } else if text.starts_with('-') || !text.chars().all(allowed) {
+        Some("it must not begin with `-` or have `.`, `/` or control characters")
+    } else {
+        None
+    }
+}
+
+fn migration_id_rule(text: &str) -> Option<&'static str> {
+    let Some((app, name)) = text.split_once('.') else {
+        return Some("it must be an app label and a name: `app.0001_name`");
+    };
+    label_rule(app).or_else(|| migration_rule(name))
 }
 
 fn document_rule(text: &str) -> Option<&'static str> {
@@ -180,6 +230,17 @@ mod tests {
         }
         for bad in ["", ".", "..", "../x", "a/b", "-x", "a b", "ü", "a\n", &"x".repeat(65)] {
             assert!(bad.parse::<Version>().is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn migrations_have_an_app_and_a_name() {
+        let id: MigrationId = "auth.0001_initial".parse().unwrap();
+        assert_eq!((id.app(), id.as_str()), ("auth", "auth.0001_initial"));
+        assert_eq!(MigrationId::of(&"auth".parse().unwrap(), &"0001_initial".parse().unwrap()), id);
+        assert!("polls.0002_x (copy)".parse::<MigrationId>().is_ok());
+        for bad in ["", "auth", "auth.", ".0001", "au-th.0001", "1a.0001", "a.-x", "a.b.c", "a.b/c", "a.b\n"] {
+            assert!(bad.parse::<MigrationId>().is_err(), "{bad:?}");
         }
     }
 

@@ -229,6 +229,7 @@ pub fn description(version: &str) -> Description {
             static_hashed: true,
         },
         running: Default::default(),
+        migrations: Default::default(),
         built_by: "0.0.0-test".to_owned(),
     }
 }

@@ -112,6 +112,7 @@ pub fn described(version: &str) -> Description {
             static_hashed: true,
         },
         running: Default::default(),
+        migrations: Default::default(),
         built_by: "test".into(),
     }
 }

@@ -30,6 +30,7 @@ pub fn description(build: &Build) -> Result<Description, Error> {
         dependencies: wheels.iter().map(dependency).collect(),
         django: build.django.get()?.django.clone(),
         running: build.request.settings.running(),
+        migrations: build.django.get()?.migrations.clone(),
         built_by: env!("CARGO_PKG_VERSION").to_owned(),
     })
 }

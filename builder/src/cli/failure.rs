@@ -237,7 +237,12 @@ fn of_django(error: &django::Error) -> Exit {
         django::Error::Scratch(error) => of_scratch(error),
         django::Error::NoSettings => Exit::Usage,
         django::Error::NoDjango => Exit::Refused,
-        django::Error::Manage { .. } | django::Error::Import { .. } | django::Error::Describe { .. } => Exit::Program,
+        django::Error::Migrations(_) => Exit::Usage,
+        django::Error::Manage { .. }
+        | django::Error::Import { .. }
+        | django::Error::Describe { .. }
+        | django::Error::Migration { .. }
+        | django::Error::Unfitting { .. } => Exit::Program,
     }
 }
 

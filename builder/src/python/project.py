@@ -96,7 +96,7 @@ def short(path):
 def attempt(task, rest):
     if not os.environ.get("DJANGO_SETTINGS_MODULE"):
         return {"failed": "no settings", "traceback": ""}
-    step = "settings"
+    step, importing = "settings", []
     try:
         from django.conf import settings
 
@@ -106,12 +106,18 @@ def attempt(task, rest):
 
         django.setup()
         step = task
-        return describe(settings) if task == "describe" else collect(settings, *rest)
+        if task == "collect":
+            return collect(settings, *rest)
+        said = describe(settings)
+        step = "migrations"
+        return dict(said, migrations=migrations_of(settings, importing))
     except BaseException:
-        return dict(failure(step), settings=os.environ["DJANGO_SETTINGS_MODULE"])
+        at = importing[0] if importing else None
+        return dict(failure(step), settings=os.environ["DJANGO_SETTINGS_MODULE"], importing=at)
 
 
 def describe(settings):
+    """What the settings say; the migrations, which are code of the apps, come after it: see migrations.py."""
     module = os.environ["DJANGO_SETTINGS_MODULE"]
     return {
         "settings": module,

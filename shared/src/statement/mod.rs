@@ -6,11 +6,13 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 mod channel;
+mod migrations;
 mod release;
 mod running;
 mod shared_path;
 
 pub use channel::{Channel, ChannelType};
+pub use migrations::*;
 pub use release::*;
 pub use running::*;
 pub use shared_path::{BadShared, Shared, SharedPath};

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Document, Running};
+use super::{Document, Migrations, Running};
 use crate::digest::Digest;
 use crate::id::{AppName, DocumentName, Target, Version};
 
@@ -37,7 +37,7 @@ pub struct Statement {
 impl Document for Statement {
     const NAMESPACE: &'static str = "release@pannier";
     const NAME: &'static str = "release statement";
-    /// 1,000 dependencies at about 200 bytes, with room to spare.
+    /// 1,000 dependencies and 2,000 migrations at about 200 bytes, with room to spare.
     const LIMIT: u64 = 1024 * 1024;
 }
 
@@ -82,6 +82,9 @@ pub struct Description {
     /// How it is run on a node; absent in a release that leaves that to the node.
     #[serde(default, skip_serializing_if = "Running::is_empty")]
     pub running: Running,
+    /// The migrations of every installed app; absent in a release that was built before they were noted.
+    #[serde(default, skip_serializing_if = "Migrations::is_empty")]
+    pub migrations: Migrations,
     /// The Pannier version that built it.
     pub built_by: String,
 }

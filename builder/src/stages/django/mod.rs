@@ -8,8 +8,11 @@ use serde::Deserialize;
 use super::scratch::{self, Scratch};
 
 mod blame;
+pub mod migrations;
 
 pub use blame::hint;
+
+use migrations::{Judgements, Told};
 
 /// A settings file or wsgi.py is written by hand.
 const TEXT_LIMIT: u64 = 1024 * 1024;
@@ -19,6 +22,8 @@ const TEXT_LIMIT: u64 = 1024 * 1024;
 pub struct Project {
     /// For the statement.
     pub django: statement::Django,
+    /// For it too.
+    pub migrations: statement::Migrations,
     /// How static files are stored; `None` when `django.contrib.staticfiles` is not installed.
     pub statics: Option<Static>,
 }
@@ -76,6 +81,25 @@ pub enum Error {
         /// What Python said.
         traceback: String,
     },
+    /// A migration fails to import.
+    #[error("the migration module `{module}` fails to load{}", process::last_lines(.traceback))]
+    Migration {
+        /// The module.
+        module: String,
+        /// What Python said.
+        traceback: String,
+        /// The variable that was asked for, where Python knows it.
+        variable: Option<String>,
+    },
+    /// They depend on each other in a loop, or on what is not there.
+    #[error("the migrations of the installed apps do not fit together{}", process::last_lines(.traceback))]
+    Unfitting {
+        /// What Django said.
+        traceback: String,
+    },
+    /// What is said of them does not fit.
+    #[error(transparent)]
+    Migrations(#[from] migrations::Error),
 }
 
 /// How far loading came.
@@ -104,12 +128,14 @@ impl Error {
             Self::NoDjango => Some("add `Django` to the requirements".to_owned()),
             Self::Import { traceback, variable, settings, .. } => hint(traceback, variable.as_deref(), Some(settings)),
             Self::Manage { traceback, variable } => hint(traceback, variable.as_deref(), None),
+            Self::Migration { traceback, variable, .. } => hint(traceback, variable.as_deref(), None),
+            Self::Unfitting { traceback } => Some(unfitting(traceback).to_owned()),
             _ => None,
         }
     }
 }
 
-/// The script's answer; a failure has only the first four.
+/// The script's answer; a failure has only the first five.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct Answer {
@@ -117,16 +143,18 @@ struct Answer {
     traceback: String,
     variable: Option<String>,
     settings: String,
+    importing: Option<String>,
     debug: bool,
     wsgi: Option<String>,
     asgi: Option<String>,
     static_url: String,
     #[serde(rename = "static")]
     statics: Option<Static>,
+    migrations: Told,
 }
 
-/// Loads the project and asks.
-pub fn describe(scratch: &Scratch, folder: &str, sink: &dyn Sink) -> Result<Project, Error> {
+/// Loads the project and asks; `judgements` are what a person says of its migrations.
+pub fn describe(scratch: &Scratch, folder: &str, judgements: &Judgements, sink: &dyn Sink) -> Result<Project, Error> {
     let fallback = settings_in_wsgi(scratch, folder);
     let answer: Answer = scratch.ask(fallback.as_deref(), &["describe"])?;
     let answer = judge(answer)?;
@@ -142,20 +170,34 @@ pub fn describe(scratch: &Scratch, folder: &str, sink: &dyn Sink) -> Result<Proj
         static_url: answer.static_url,
         static_hashed: answer.statics.as_ref().is_some_and(|statics| statics.hashed),
     };
-    Ok(Project { django, statics: answer.statics })
+    let migrations = migrations::judged(answer.migrations, judgements)?;
+    Ok(Project { django, migrations, statics: answer.statics })
 }
 
 fn judge(answer: Answer) -> Result<Answer, Error> {
     let Some(step) = answer.failed.clone() else { return Ok(answer) };
-    let Answer { settings, traceback, variable, .. } = answer;
+    let Answer { settings, traceback, variable, importing, .. } = answer;
     Err(match step.as_str() {
         "no settings" => Error::NoSettings,
         "django" => Error::NoDjango,
         "manage.py" => Error::Manage { traceback, variable },
         "settings" => Error::Import { what: Phase::Settings, settings, traceback, variable },
         "apps" => Error::Import { what: Phase::Apps, settings, traceback, variable },
+        "migrations" => match importing {
+            Some(module) => Error::Migration { module, traceback, variable },
+            None => Error::Unfitting { traceback },
+        },
         _ => Error::Describe { settings, traceback },
     })
+}
+
+/// What to do about migrations that Django cannot put in order, by the error that it raised.
+fn unfitting(traceback: &str) -> &'static str {
+    if traceback.contains("CircularDependencyError") {
+        "take one of them out of the other's `dependencies`, or move what needs both into a migration of its own"
+    } else {
+        "add the missing migration to git, or correct `dependencies`; `manage.py showmigrations` says the same"
+    }
 }
 
 /// `DJANGO_SETTINGS_MODULE` as the first wsgi.py one folder below manage.py sets it.
