@@ -18,6 +18,7 @@ use pannier_shared::report::human;
 use pannier_shared::statement::{Dependency, Description, SharedPath};
 use serde::Serialize;
 
+use super::migrations::{self, Early, IN_TWO_RELEASES};
 use super::{Inside, class_name, python};
 
 /// Whether files are named, or only counted.
@@ -38,6 +39,12 @@ pub struct Difference {
     settings: Vec<Setting>,
     /// Dependencies that are not the same file.
     dependencies: Vec<Moved>,
+    /// Migrations that only one has, or that have another text.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    migrations: Vec<migrations::Moved>,
+    /// What the second drops while the first has it in its models.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    early_drops: Vec<Early>,
     /// Files and links by part; parts with neither are left out.
     parts: Vec<Part>,
     /// Files and links that differ, when they were asked for.
@@ -123,11 +130,14 @@ impl Difference {
     /// Compares two releases.
     pub fn of(from: &Inside, to: &Inside, detail: Detail) -> Result<Self, read::Error> {
         let (parts, files) = files(from, to);
+        let (before, after) = (&from.release().migrations, &to.release().migrations);
         Ok(Self {
             from: Side::of(from),
             to: Side::of(to),
             settings: settings(from.release(), to.release()),
             dependencies: dependencies(&from.release().dependencies, &to.release().dependencies),
+            migrations: migrations::moved(before, after),
+            early_drops: migrations::early(before, after),
             parts,
             files: (detail == Detail::Files).then_some(files),
             fetch: Fetch::of(from, to)?,
@@ -269,6 +279,7 @@ impl fmt::Display for Difference {
             writeln!(f, "\ndependencies")?;
         }
         self.dependencies.iter().try_for_each(|moved| writeln!(f, "{moved}"))?;
+        self.write_migrations(f)?;
         writeln!(f, "\n{:<14} {:>8} {:>8} {:>8} {:>8}", "files", "kept", "changed", "added", "removed")?;
         self.parts.iter().try_for_each(|part| writeln!(f, "{part}"))?;
         self.files.iter().flatten().try_for_each(|file| writeln!(f, "{file}"))?;
@@ -279,6 +290,17 @@ impl fmt::Display for Difference {
             "\na node that has nothing but {} fetches {bytes} of {artifact} in {requests} requests, for {files} files",
             from.version
         )
+    }
+}
+
+impl Difference {
+    fn write_migrations(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.migrations.is_empty() {
+            writeln!(f, "\nmigrations")?;
+        }
+        self.migrations.iter().try_for_each(|moved| writeln!(f, "{moved}"))?;
+        self.early_drops.iter().try_for_each(|early| writeln!(f, "warning: {early}"))?;
+        if self.early_drops.is_empty() { Ok(()) } else { writeln!(f, "{IN_TWO_RELEASES}") }
     }
 }
 

@@ -23,6 +23,7 @@ use pannier_shared::sys::fs;
 use crate::publish::{ARTIFACT_FILE, STATEMENT_FILE};
 
 pub mod diff;
+pub mod migrations;
 pub mod same;
 pub mod show;
 

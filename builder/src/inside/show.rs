@@ -10,7 +10,7 @@ use pannier_shared::report::human;
 use pannier_shared::statement::{Artifact, Attached, Dependency, Description};
 use serde::Serialize;
 
-use super::{Inside, Size, class_name, python, sizes_of};
+use super::{Inside, Size, class_name, migrations, python, sizes_of};
 
 /// What there is to say of a release.
 #[derive(Debug, Serialize)]
@@ -148,6 +148,7 @@ fn origin(f: &mut fmt::Formatter<'_>, release: &Description) -> fmt::Result {
             writeln!(f, "shared     {what} {}", said(path.as_str()))?;
         }
     }
+    migrations::write(f, &release.migrations)?;
     writeln!(f, "built by   pannier {}", said(&release.built_by))
 }
 
