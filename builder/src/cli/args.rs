@@ -80,7 +80,7 @@ pub struct Build {
     /// The folder that gets APP-VERSION-TARGET/
     #[arg(long, value_name = "DIR", default_value = "dist")]
     pub out: PathBuf,
-    /// Make frames and compressed twins anew, rather than taking them from the cache; implied by --verify-against
+    /// Make frames, compressed twins and byte code anew, rather than taking them from the cache; implied by --verify-against
     #[arg(long)]
     pub no_cache: bool,
     /// Refuse a working tree that differs from its commit
