@@ -47,7 +47,7 @@ pub struct Harmed {
 /// After so many seconds a command that was harmed will not end by itself: one that was not takes two.
 const LIMIT: &str = "60";
 /// A wake, as strace shows it.
-const WAKE: &str = r#""\1\0\0\0\0\0\0\0", 8)"#;
+const WAKE: &str = r#""\1\0\0\0\0\0\0\0", 8"#;
 
 /// Runs a verb with `harm` done to it at a point: "signal=SIGKILL", "error=EIO".
 pub fn harmed(node: &Node, verb: &Verb, point: &Point, harm: &str) -> Result<Harmed, String> {
@@ -57,8 +57,24 @@ pub fn harmed(node: &Node, verb: &Verb, point: &Point, harm: &str) -> Result<Har
     let output = strace(node, verb, &["-o", log.to_str().unwrap_or_default(), "-e", &trace, "-e", &inject])?;
     let text = std::fs::read(&log).map_err(|error| error.to_string())?;
     let text = String::from_utf8_lossy(&text);
-    let woke = text.lines().any(|line| line.contains(WAKE) && line.contains("(INJECTED)"));
-    Ok(Harmed { output, was: text.contains("(INJECTED)") || text.contains("+++ killed by SIGKILL"), woke })
+    let was = text.contains("(INJECTED)") || text.contains("+++ killed by SIGKILL");
+    Ok(Harmed { output, was, woke: was_a_wake(&text) })
+}
+
+/// Whether the harmed call was a wake. Of a call that another thread's came between, the first half says what it is and the
+/// second what came of it.
+fn was_a_wake(text: &str) -> bool {
+    let thread = |line: &str| line.split_whitespace().next().unwrap_or_default().to_owned();
+    let mut begun: HashMap<String, &str> = HashMap::new();
+    for line in text.lines() {
+        if line.ends_with("<unfinished ...>") {
+            begun.insert(thread(line), line);
+        } else if line.contains("(INJECTED)") {
+            let whole = if line.contains(" resumed>") { begun.get(&thread(line)).copied() } else { Some(line) };
+            return whole.is_some_and(|call| call.contains(WAKE));
+        }
+    }
+    false
 }
 
 fn strace(node: &Node, verb: &Verb, options: &[&str]) -> Result<Output, String> {
@@ -99,6 +115,18 @@ fn parse(text: &str) -> Vec<Point> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_wake_is_known_also_when_another_call_came_between() {
+        let wake = r#"write(5, "\1\0\0\0\0\0\0\0", 8"#;
+        assert!(was_a_wake(&format!("7 {wake}) = -1 EINTR (Interrupted system call) (INJECTED)\n")));
+        let parts = |thread: u32| {
+            format!(
+                "7 {wake} <unfinished ...>\n8 write(1, \"x\", 1 <unfinished ...>\n{thread} <... write resumed>) = -1 EINTR (INJECTED)\n"
+            )
+        };
+        assert!(was_a_wake(&parts(7)) && !was_a_wake(&parts(8)));
+    }
 
     #[test]
     fn each_thread_is_counted_by_itself_and_each_point_named_once() {
