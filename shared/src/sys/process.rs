@@ -134,8 +134,18 @@ pub fn run_logged_as(
     }
 }
 
+/// Puts a command in the place of this program, as another user where one is given; it keeps this one's streams and number.
+/// It only comes back when that cannot be done.
+pub fn replace_with(account: Option<&Account>, command: &mut Command) -> Error {
+    let source = match account.map_or(Ok(()), Account::take_on) {
+        Ok(()) => command.exec(),
+        Err(source) => source,
+    };
+    Error::NotStarted { program: name_of(command), source }
+}
+
 /// A thread that became another user cannot be used for anything else, so it is one of its own.
-fn spawn(account: Option<&Account>, command: &mut Command) -> io::Result<Child> {
+pub(super) fn spawn(account: Option<&Account>, command: &mut Command) -> io::Result<Child> {
     let Some(account) = account else { return command.spawn() };
     std::thread::scope(|scope| {
         let child = scope.spawn(|| account.take_on().and_then(|()| command.spawn()));
@@ -194,13 +204,18 @@ fn wait(child: &mut Child, limit: Duration) -> Option<ExitStatus> {
 fn wait_group(child: &mut Child, limit: Duration) -> Option<ExitStatus> {
     let ended = wait_until(child, limit);
     if ended.is_none() {
-        if let Some(group) = i32::try_from(child.id()).ok().and_then(rustix::process::Pid::from_raw) {
-            // Gone already is what we want.
-            let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
-        }
+        kill_group(child);
         let _ = child.wait();
     }
     ended
+}
+
+/// Ends all of the process group that the child leads.
+pub(super) fn kill_group(child: &Child) {
+    if let Some(group) = i32::try_from(child.id()).ok().and_then(rustix::process::Pid::from_raw) {
+        // Gone already is what we want.
+        let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
+    }
 }
 
 fn wait_until(child: &mut Child, limit: Duration) -> Option<ExitStatus> {
