@@ -488,7 +488,7 @@ fn units_that_would_not_start_what_serves_are_named() {
     let world = World::new();
     let process = |name: &str| {
         let command = Words::try_from(vec!["gunicorn".to_owned()]).unwrap();
-        Process { name: name.parse().unwrap(), command, socket: name == "web" }
+        Process { name: name.parse().unwrap(), command, socket: name == "web", stop_timeout: None }
     };
     let running = || Running { processes: vec![process("web"), process("worker")], ..Running::default() };
     world.publish_running("v1", GOOD, running());

@@ -43,7 +43,7 @@ def application(environ, start_response):
 
 fn process(name: &str, command: &[&str], socket: bool) -> Process {
     let command = Words::try_from(command.iter().map(|&word| word.to_owned()).collect::<Vec<_>>()).unwrap();
-    Process { name: name.parse().unwrap(), command, socket }
+    Process { name: name.parse().unwrap(), command, socket, stop_timeout: None }
 }
 
 fn web() -> Process {

@@ -44,7 +44,7 @@ fn described(version: &str, dependencies: &[(&str, &str)]) -> Description {
         Source { commit: format!("{:0>40}", version.trim_start_matches('v')), dirty: version == "v2", committed: None };
     let dependencies = dependencies.iter().map(|(name, version)| dependency(name, version)).collect();
     let command = Words::try_from(["gunicorn", "polls.wsgi", "a b"].map(str::to_owned).to_vec()).unwrap();
-    let web = Process { name: "web".parse().unwrap(), command, socket: version == "v2" };
+    let web = Process { name: "web".parse().unwrap(), command, socket: version == "v2", stop_timeout: None };
     let path = |path: &str| path.to_owned().try_into().unwrap();
     let folders = if version == "v2" { vec![path("media"), path("var/uploads")] } else { vec![path("media")] };
     let shared = Shared::new(folders, vec![path("local.py")]).unwrap();

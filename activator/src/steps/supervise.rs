@@ -25,6 +25,9 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// How long a process that was just started may take until it works in its folder.
 const SETTLING: Duration = Duration::from_secs(5);
 
+/// The longest that a release can let a process take to end: systemd ends it at the limit that its unit has.
+const LONGEST: Duration = Duration::from_secs(3600);
+
 /// So many lines of a process's log are shown when it fails.
 pub const LINES: u32 = 10;
 
@@ -129,7 +132,9 @@ pub fn supervise(
     systemctl(&["daemon-reload"], PATIENCE).map_err(Error::Refused)?;
     retire(units, place, processes, limit)?;
     for process in processes {
-        start(place, process, &written, limit)?;
+        // By then its unit, with this limit of its own, has been read again: what is stopped first may take so long to end.
+        let ending = process.stop_timeout.map(Duration::from).unwrap_or_default();
+        start(place, process, &written, limit + ending)?;
     }
     look(place, processes, Duration::ZERO)
 }
@@ -148,7 +153,7 @@ fn retire(units: &Units, place: &Place, processes: &[Process], limit: Duration) 
         let (service, socket) = (units::service(&place.app, &name), units::socket(&place.app, &name));
         let both = if fs::exists(&units.folder.join(&socket)) { vec![socket, service] } else { vec![service] };
         let both: Vec<&str> = both.iter().map(String::as_str).collect();
-        systemctl(&[&["disable", "--now", "--quiet"], &both[..]].concat(), limit).map_err(Error::Refused)?;
+        systemctl(&[&["disable", "--now", "--quiet"], &both[..]].concat(), limit + LONGEST).map_err(Error::Refused)?;
         fs::remove_file(&units.drop_in(&place.app, &name))?;
     }
     Ok(())

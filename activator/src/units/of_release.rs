@@ -110,7 +110,7 @@ mod tests {
         let units = Units { folder: PathBuf::from("/etc/systemd/system"), user: None, listen: BTreeMap::new() };
         fixture.config.supervised = Some(Supervised { units, timeout: Duration::from_secs(1), steady: Duration::ZERO });
         let command = Words::try_from(vec!["gunicorn".to_owned()]).unwrap();
-        let web = Process { name: "web".parse().unwrap(), command, socket: false };
+        let web = Process { name: "web".parse().unwrap(), command, socket: false, stop_timeout: None };
         fixture.say("v2", Running { processes: vec![web], ..Running::default() });
         drop(fixture.open().unwrap());
         fixture

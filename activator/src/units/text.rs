@@ -63,6 +63,9 @@ pub fn drop_in(place: &Place, process: &Process, env: Option<&Path>) -> String {
     if let Some(env) = env {
         text += &format!("EnvironmentFile={}\n", env.display());
     }
+    if let Some(limit) = process.stop_timeout {
+        text += &format!("TimeoutStopSec={}\n", u32::from(limit));
+    }
     // The empty one takes back what an older file may have said.
     text + &format!("ExecStart=\nExecStart={}\n", words.join(" "))
 }

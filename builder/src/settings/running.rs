@@ -19,8 +19,18 @@ pub type Processes = BTreeMap<ProcessName, ProcessSetting>;
 #[serde(from = "Either<ProcessTable>")]
 pub struct ProcessSetting {
     command: Words,
-    order: u16,
+    order: Option<u16>,
     socket: bool,
+    stop_timeout: Option<Seconds>,
+}
+
+impl ProcessSetting {
+    /// A scheduler (`celery beat`) is the last unless it is said otherwise: what it sends is then for new workers.
+    fn order(&self, name: &ProcessName) -> u16 {
+        let says_beat =
+            self.command.program() == "celery" && self.command.arguments().iter().any(|word| word == "beat");
+        self.order.unwrap_or(if says_beat || name.as_str() == "beat" { u16::MAX } else { 0 })
+    }
 }
 
 /// A process as a table.
@@ -29,17 +39,19 @@ pub struct ProcessSetting {
 struct ProcessTable {
     command: Command,
     /// Lower ones are started first; by name where it is the same.
-    #[serde(default)]
-    order: u16,
+    order: Option<u16>,
     #[serde(default)]
     socket: bool,
+    stop_timeout: Option<Seconds>,
 }
 
 impl From<Either<ProcessTable>> for ProcessSetting {
     fn from(said: Either<ProcessTable>) -> Self {
         match said {
-            Either::Command(Command(command)) => Self { command, order: 0, socket: false },
-            Either::Table(ProcessTable { command, order, socket }) => Self { command: command.0, order, socket },
+            Either::Command(Command(command)) => Self { command, order: None, socket: false, stop_timeout: None },
+            Either::Table(ProcessTable { command, order, socket, stop_timeout }) => {
+                Self { command: command.0, order, socket, stop_timeout }
+            }
         }
     }
 }
@@ -79,11 +91,12 @@ pub fn hooks(said: &Hooks) -> BTreeMap<HookName, Hook> {
 pub fn processes(said: &Processes) -> Vec<Process> {
     let mut sorted: Vec<_> = said.iter().collect();
     // Stable: equal ones stay in the order of their names.
-    sorted.sort_by_key(|(_, process)| process.order);
+    sorted.sort_by_key(|(name, process)| process.order(name));
     let process = |(name, said): (&ProcessName, &ProcessSetting)| Process {
         name: name.clone(),
         command: said.command.clone(),
         socket: said.socket,
+        stop_timeout: said.stop_timeout,
     };
     sorted.into_iter().map(process).collect()
 }
@@ -173,7 +186,10 @@ mod tests {
             socket = true
             [processes.beat]
             command = ["celery", "-A", "shop", "beat"]
+            [processes.slow]
+            command = "celery -A shop worker -Q slow"
             order = 9
+            stop_timeout = 900
         "#;
         let running = parse(text, FILE).unwrap().running();
         let told: Vec<String> = running
@@ -187,9 +203,18 @@ mod tests {
                 "mail python -m mail false",
                 "web gunicorn shop.wsgi true",
                 "worker celery -A 'my shop' worker false",
+                "slow celery -A shop worker -Q slow false",
                 "beat celery -A shop beat false"
             ]
         );
+    }
+
+    #[test]
+    fn a_process_says_how_long_it_may_take_to_end() {
+        let text = "[processes.worker]\ncommand = \"celery worker\"\nstop_timeout = 900";
+        assert_eq!(parse(text, FILE).unwrap().running().processes[0].stop_timeout.map(u32::from), Some(900));
+        let long = refused(&text.replace("900", "3601"));
+        assert!(long.contains("a time limit must have 1 to 3600 seconds, not 3601"), "{long}");
     }
 
     #[test]
@@ -263,7 +288,7 @@ mod tests {
           |
         3 | sockets = true
           | ^^^^^^^
-        unknown field `sockets`, expected one of `command`, `order`, `socket`
+        unknown field `sockets`, expected one of `command`, `order`, `socket`, `stop_timeout`
         ");
         insta::assert_snapshot!(refused("[processes.web]\nsocket = true"), @"
         `pannier.toml` is not valid

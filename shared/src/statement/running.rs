@@ -47,6 +47,10 @@ pub struct Process {
     /// while the process is replaced.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub socket: bool,
+    /// How long it may take to end what it is at when it is stopped, before it is killed; the node's usual limit when not
+    /// given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stop_timeout: Option<Seconds>,
 }
 
 /// When a hook is run.
