@@ -30,12 +30,14 @@ use crate::steps::switch::switch;
 
 mod error;
 mod hooks;
+mod migrations;
 mod shared;
 
 pub use error::{Error, Failure};
+pub use migrations::{OnSchema, Unfit};
 
 /// The steps, in order, each with what takes it back.
-fn table<'a>() -> [Step<Activation<'a>, Error>; 11] {
+fn table<'a>() -> [Step<Activation<'a>, Error>; 12] {
     let nothing = Undo::Nothing;
     [
         Step { name: "hooks", does: "read the release's hooks", run: hooks::read, undo: Undo::By(hooks::on_failure) },
@@ -51,6 +53,12 @@ fn table<'a>() -> [Step<Activation<'a>, Error>; 11] {
             does: "see that its shared paths are there",
             run: shared::make_ready,
             undo: nothing("an empty folder is in nobody's way"),
+        },
+        Step {
+            name: "migrations",
+            does: "see that code and databases fit",
+            run: migrations::fit,
+            undo: Undo::By(migrations::undo),
         },
         Step {
             name: "before_switch",
@@ -89,7 +97,7 @@ fn table<'a>() -> [Step<Activation<'a>, Error>; 11] {
 
 /// What is to be activated, and how.
 #[derive(Debug, Clone)]
-pub struct Request {
+pub struct Request<'a> {
     /// The release.
     pub version: Version,
     /// Forward, or back by rollback.
@@ -98,6 +106,8 @@ pub struct Request {
     pub bad: OnBad,
     /// What to do when it is older than what serves.
     pub older: OnOlder,
+    /// What to do when it and the databases do not fit each other.
+    pub schema: OnSchema<'a>,
 }
 
 /// What to do when a release is known to be bad.
@@ -122,11 +132,11 @@ pub enum Activated {
 }
 
 /// Activates a release that is prepared on this node.
-pub fn activate(
-    node: &mut Node,
-    request: &Request,
-    runtime: &Runtime,
-    sink: &dyn Sink,
+pub fn activate<'a>(
+    node: &'a mut Node,
+    request: &Request<'a>,
+    runtime: &'a Runtime,
+    sink: &'a dyn Sink,
 ) -> Result<Activated, Box<Failure>> {
     let operation = match request.direction {
         Direction::Forward => Operation::Activate,
@@ -178,6 +188,7 @@ struct Activation<'a> {
     version: Version,
     direction: Direction,
     operation: Operation,
+    schema: OnSchema<'a>,
     ongoing: Ongoing,
     /// What the release says of itself, once that was read.
     description: Option<Description>,
@@ -191,6 +202,8 @@ struct Activation<'a> {
     reason: Option<String>,
     /// The variables it runs with.
     env: Option<EnvId>,
+    /// The release whose migrations were taken back.
+    reversed: Option<Version>,
     /// Whether `on_failure` was run.
     failure_told: bool,
 }
@@ -201,7 +214,7 @@ impl<'a> Activation<'a> {
     fn begin(
         operation: Operation,
         node: &'a mut Node,
-        request: &Request,
+        request: &Request<'a>,
         runtime: &'a Runtime,
         sink: &'a dyn Sink,
     ) -> fs::Result<Self> {
@@ -218,6 +231,7 @@ impl<'a> Activation<'a> {
             version,
             direction,
             operation,
+            schema: request.schema,
             ongoing,
             description: None,
             back,
@@ -225,6 +239,7 @@ impl<'a> Activation<'a> {
             verdict: None,
             reason: None,
             env: None,
+            reversed: None,
             failure_told: false,
         })
     }
@@ -232,6 +247,15 @@ impl<'a> Activation<'a> {
     /// The file of variables that this activation's commands get.
     fn env_file(&self) -> Option<PathBuf> {
         self.env.as_ref().map(|id| id.path(&self.node.root)).or_else(|| self.node.config.env_file.clone())
+    }
+
+    /// The file of variables that another release's code gets: what it runs with, or was healthy with.
+    fn env_file_of(&self, version: &Version) -> Option<PathBuf> {
+        if *version == self.version {
+            self.env_file()
+        } else {
+            environment::file_of(&self.node.root, &self.back, &self.node.config, version)
+        }
     }
 
     /// Remembers for the hook why it fails.
@@ -523,7 +547,7 @@ mod tests {
         fixture.activate("c").unwrap();
         let back = |to: Option<&str>| {
             let to = to.map(v);
-            rollback(&mut fixture.open().unwrap(), to.as_ref(), &runtime(), &fixture.told)
+            rollback(&mut fixture.open().unwrap(), to.as_ref(), OnSchema::Refuse, &runtime(), &fixture.told)
         };
         assert_eq!(back(None).unwrap().version, v("a"));
         assert_eq!(fixture.current().as_deref(), Some("a"));
@@ -550,7 +574,8 @@ mod tests {
         fixture.activate("v1").unwrap();
         let (mut node, runtime) = (fixture.open().unwrap(), runtime());
         let (bad, older) = (OnBad::Refuse, OnOlder::Refuse);
-        let request = Request { version: v("v2"), direction: Direction::Forward, bad, older };
+        let (direction, schema) = (Direction::Forward, OnSchema::Refuse);
+        let request = Request { version: v("v2"), direction, bad, older, schema };
         let mut run = Activation::begin(Operation::Activate, &mut node, &request, &runtime, &fixture.told).unwrap();
         for steps in 0..=table().len() {
             for step in &table()[..steps] {

@@ -69,7 +69,7 @@ pub fn file_of(root: &Root, state: &State, config: &App, version: &Version) -> O
 }
 
 /// Values that must not be shown.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Secrets(Vec<(String, String)>);
 
 impl Secrets {

@@ -35,7 +35,7 @@ use pannier_shared::id::Version;
 use pannier_shared::sys::{clock, fs};
 
 use crate::environment;
-use crate::journal::Unended;
+use crate::journal::{Line, Operation, Unended, What};
 use crate::layout::{Current, Root};
 use crate::leftover;
 use crate::node::{Error, Node};
@@ -61,6 +61,9 @@ pub fn heal(node: &mut Node, current: &Current, sink: &dyn Sink) -> Result<(), E
         node.save()?;
     }
     notes.extend(plan.note);
+    if let Some(rollback) = unended.first().filter(|it| it.operation == Operation::Rollback) {
+        notes.extend(reversed(node, rollback)?);
+    }
     if plan.restart {
         notes.extend(start_again(node));
     }
@@ -72,6 +75,19 @@ pub fn heal(node: &mut Node, current: &Current, sink: &dyn Sink) -> Result<(), E
         sink.emit(Event::Warning { text });
     }
     Ok(())
+}
+
+/// Migrations that an interrupted rollback took back: applying them again takes a lease, which is not for here.
+fn reversed(node: &Node, rollback: &Unended) -> fs::Result<Option<String>> {
+    let is_reversal = |line: &&Line| match &line.what {
+        What::Began { operation: Operation::Reverse, .. } => line.at >= rollback.at,
+        _ => false,
+    };
+    let lines = node.journal.recent()?;
+    Ok(lines.iter().find(is_reversal).and(rollback.from.as_ref()).map(|from| {
+        let again = format!("`pannier-activator migrate {} {from}`", node.app);
+        format!("migrations of `{from}` may have been taken back: {again} applies them again")
+    }))
 }
 
 /// Removes what is never more than a leftover under the lock, and of no use.
@@ -195,7 +211,6 @@ mod tests {
     #![allow(clippy::disallowed_methods, reason = "tests leave behind what a crash would")]
 
     use super::*;
-    use crate::journal::Operation;
     use crate::steps::restart::Restart;
     use crate::testing::{Fixture, v};
     use pannier_shared::steps::Phase;
@@ -318,6 +333,24 @@ mod tests {
         fixture.lay("v3");
         assert!(fixture.open().unwrap().state.release(&v("v3")).is_some());
         insta::assert_snapshot!(fixture.warnings().last().unwrap(), @"the release `v3` was complete but not recorded; it is prepared");
+    }
+
+    #[test]
+    fn migrations_that_a_rollback_took_back_are_named() {
+        let fixture = serving();
+        fixture.activate("v2").unwrap();
+        let begin =
+            |operation| drop(fixture.open().unwrap().journal.begin(operation, &v("v1"), Some(&v("v2"))).unwrap());
+        begin(Operation::Reverse);
+        begin(Operation::Rollback);
+        drop(fixture.open().unwrap());
+        assert!(!fixture.warnings().iter().any(|text| text.contains("migrate")));
+        let node = fixture.open().unwrap();
+        let _rollback = node.journal.begin(Operation::Rollback, &v("v1"), Some(&v("v2"))).unwrap();
+        let _reversal = node.journal.begin(Operation::Reverse, &v("v2"), Some(&v("v2"))).unwrap();
+        drop(node);
+        drop(fixture.open().unwrap());
+        insta::assert_snapshot!(fixture.warnings().last().unwrap(), @"migrations of `v2` may have been taken back: `pannier-activator migrate polls v2` applies them again");
     }
 
     #[test]

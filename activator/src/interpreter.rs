@@ -159,7 +159,6 @@ mod tests {
 
     use super::*;
     use pannier_shared::statement::InterpreterOrigin;
-    use std::os::unix::fs::PermissionsExt;
 
     /// An interpreter of this version as a release names it.
     fn wanted(python: &str) -> Interpreter {
@@ -182,12 +181,14 @@ mod tests {
         )
     }
 
-    /// An interpreter that answers this.
+    /// An interpreter that answers this. Another process writes it: what another test is just starting holds our open files
+    /// for a moment, and a program that is open for writing cannot be run.
     fn fake(answer: &str) -> (tempfile::TempDir, PathBuf) {
         let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("python");
-        std::fs::write(&path, format!("#!/bin/sh\n{answer}\n")).unwrap();
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let (text, path) = (dir.path().join("text"), dir.path().join("python"));
+        std::fs::write(&text, format!("#!/bin/sh\n{answer}\n")).unwrap();
+        let mut install = std::process::Command::new("install");
+        assert!(install.args(["-m", "755"]).args([&text, &path]).status().unwrap().success());
         (dir, path)
     }
 

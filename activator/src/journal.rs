@@ -31,6 +31,10 @@ pub enum Operation {
     Prune,
     /// A damaged release is mended.
     Repair,
+    /// Migrations of a release are applied.
+    Migrate,
+    /// Migrations that a release applied are taken back by its code.
+    Reverse,
 }
 
 impl Operation {
@@ -39,6 +43,7 @@ impl Operation {
         match self {
             Operation::Activate | Operation::Rollback => true,
             Operation::Fetch | Operation::Prune | Operation::Repair => false,
+            Operation::Migrate | Operation::Reverse => false,
         }
     }
 }
@@ -51,6 +56,8 @@ impl std::fmt::Display for Operation {
             Operation::Rollback => "rollback",
             Operation::Prune => "prune",
             Operation::Repair => "repair",
+            Operation::Migrate => "migrate",
+            Operation::Reverse => "reverse",
         })
     }
 }
@@ -104,6 +111,11 @@ pub enum What {
     Undo {
         /// Its name.
         step: String,
+    },
+    /// Something that must not be forgotten.
+    Said {
+        /// One line for a person.
+        text: String,
     },
     /// An operation ended.
     Ended {
@@ -209,6 +221,11 @@ impl Ongoing {
             Phase::Run => What::Step { step },
             Phase::Undo => What::Undo { step },
         })
+    }
+
+    /// Writes down something that must not be forgotten.
+    pub fn say(&self, text: &str) -> fs::Result<()> {
+        self.write(What::Said { text: text.to_owned() })
     }
 
     /// Writes down how it ended.

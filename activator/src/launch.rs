@@ -89,11 +89,15 @@ impl Place {
 
     /// What a command means here.
     pub fn launch(&self, command: &Words) -> Launch {
+        self.launch_words(command.program(), command.arguments())
+    }
+
+    /// The same, of words that a person typed.
+    pub fn launch_words(&self, word: &str, arguments: &[String]) -> Launch {
         let text = |path: PathBuf| path.to_string_lossy().into_owned();
-        let word = command.program();
         let own = self.bin().join(word);
         let (program, first) = if word.rsplit('/').next() == Some("manage.py") && !word.starts_with('/') {
-            (text(self.bin().join("python")), Some(text(self.folder.join("manage.py"))))
+            (text(self.python()), Some(text(self.folder.join("manage.py"))))
         } else if word.contains('/') {
             (text(self.folder.join(word)), None)
         } else if fs::exists(&own) {
@@ -101,7 +105,12 @@ impl Place {
         } else {
             (word.to_owned(), None)
         };
-        Launch { program, arguments: first.into_iter().chain(command.arguments().iter().cloned()).collect() }
+        Launch { program, arguments: first.into_iter().chain(arguments.iter().cloned()).collect() }
+    }
+
+    /// The release's Python.
+    pub fn python(&self) -> PathBuf {
+        self.bin().join("python")
     }
 
     fn bin(&self) -> PathBuf {

@@ -4,7 +4,7 @@ use pannier_shared::event::Sink;
 use pannier_shared::id::{AppName, Version};
 use tokio::runtime::Runtime;
 
-use crate::activate::{self, Activated, OnBad, Request, activate};
+use crate::activate::{self, Activated, OnBad, OnSchema, Request, activate};
 use crate::age::OnOlder;
 use crate::node::{Node, NotHere};
 use crate::state::{Direction, Standing};
@@ -45,10 +45,12 @@ pub struct RolledBack {
     pub activated: Activated,
 }
 
-/// Goes back to `to`, or to the last healthy release before the one that serves.
+/// Goes back to `to`, or to the last healthy release before the one that serves; `schema` is what to do when a database has
+/// more than it knows.
 pub fn rollback(
     node: &mut Node,
     to: Option<&Version>,
+    schema: OnSchema,
     runtime: &Runtime,
     sink: &dyn Sink,
 ) -> Result<RolledBack, Error> {
@@ -57,7 +59,7 @@ pub fn rollback(
         None => node.state.previous().cloned().ok_or_else(|| Error::NoneHealthy { app: node.app.clone() })?,
     };
     let (bad, older) = (OnBad::Refuse, OnOlder::Allow);
-    let request = Request { version: version.clone(), direction: Direction::Back, bad, older };
+    let request = Request { version: version.clone(), direction: Direction::Back, bad, older, schema };
     let activated = activate(node, &request, runtime, sink)?;
     Ok(RolledBack { version, activated })
 }

@@ -5,6 +5,7 @@ use pannier_shared::id::{AppName, Version};
 use pannier_shared::steps;
 use pannier_shared::sys::fs;
 
+use super::Unfit;
 use crate::age::Older;
 use crate::described;
 use crate::identity;
@@ -75,6 +76,9 @@ pub enum Error {
     /// The app's user cannot be used.
     #[error("the app's user cannot be used")]
     User(#[from] identity::Error),
+    /// It and the databases do not fit each other.
+    #[error(transparent)]
+    Schema(#[from] Unfit),
     /// One of its hooks failed.
     #[error(transparent)]
     Hook(#[from] hook::Error),
@@ -142,6 +146,7 @@ impl Failure {
             Error::Environment { .. } => Some("see to `env_file` in the app's configuration".to_owned()),
             Error::Shared(error) => error.hint(),
             Error::User(error) => error.hint(),
+            Error::Schema(error) => error.hint(app),
             Error::Hook(error) if !self.tried => error.hint(),
             Error::Restart { .. } | Error::Health { .. } | Error::Hook(_) => {
                 Some(format!("once it is mended: `pannier-activator activate {app} {} --even-if-bad`", self.version))

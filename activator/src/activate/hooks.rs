@@ -97,7 +97,7 @@ mod tests {
     use pannier_shared::sys::process;
 
     use super::*;
-    use crate::activate::{Activated, Failure};
+    use crate::activate::{Activated, Failure, OnSchema};
     use crate::evidence;
     use crate::rollback::rollback;
     use crate::testing::{Fixture, runtime, v};
@@ -142,7 +142,7 @@ mod tests {
         let fixture = fixture(|_, _| "");
         fixture.activate("v1").unwrap();
         fixture.activate("v2").unwrap();
-        rollback(&mut fixture.open().unwrap(), None, &runtime(), &fixture.told).unwrap();
+        rollback(&mut fixture.open().unwrap(), None, OnSchema::Refuse, &runtime(), &fixture.told).unwrap();
         insta::assert_snapshot!(told(&fixture), @"
         v1 before_switch in activate from '': prepared because ''
         v1 after_switch in activate from '': live because ''
@@ -247,7 +247,7 @@ mod tests {
         let fixture = fixture(|version, _| if version == "v1" { "test $PANNIER_OPERATION = activate" } else { "" });
         fixture.activate("v1").unwrap();
         fixture.activate("v2").unwrap();
-        let back = rollback(&mut fixture.open().unwrap(), None, &runtime(), &fixture.told).unwrap();
+        let back = rollback(&mut fixture.open().unwrap(), None, OnSchema::Refuse, &runtime(), &fixture.told).unwrap();
         assert_eq!((back.version, back.activated), (v("v1"), Activated::Now { before: Some(v("v2")) }));
         assert_eq!(fixture.open().unwrap().state.standing(&v("v1")), Some(Standing::Healthy));
     }

@@ -45,6 +45,34 @@ pub struct Common {
     pub quiet: bool,
 }
 
+/// What is done about migrations on the way forward.
+#[derive(Debug, Args)]
+pub struct Forward {
+    /// Apply its migrations first
+    #[arg(long)]
+    pub migrate: bool,
+    /// Activate it though migrations of it are not applied, and without asking
+    #[arg(long, conflicts_with = "migrate")]
+    pub pending_ok: bool,
+    /// Take no lease in the store: trust the database's own lock
+    #[arg(long, requires = "migrate")]
+    pub without_lease: bool,
+}
+
+/// What is done about migrations on the way back.
+#[derive(Debug, Args)]
+pub struct Back {
+    /// Take back first what newer releases migrated, by their code
+    #[arg(long)]
+    pub reverse_migrations: bool,
+    /// Go back though the older code may fail with what newer releases migrated
+    #[arg(long, conflicts_with = "reverse_migrations")]
+    pub schema_ahead_ok: bool,
+    /// Take no lease in the store: trust the database's own lock
+    #[arg(long, requires = "reverse_migrations")]
+    pub without_lease: bool,
+}
+
 /// What can be done.
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -77,6 +105,8 @@ pub enum Command {
         /// Activate a release though it is older than the one that serves
         #[arg(long)]
         downgrade: bool,
+        #[command(flatten)]
+        schema: Forward,
     },
     /// Make the last healthy release before this one serve again
     Rollback {
@@ -85,6 +115,30 @@ pub enum Command {
         /// This release instead, which must have been healthy here
         #[arg(long, value_name = "VERSION")]
         to: Option<Version>,
+        #[command(flatten)]
+        schema: Back,
+    },
+    /// Apply a release's migrations (fetched first if needed), once for all nodes; what serves stays as it is
+    Migrate {
+        /// The app
+        app: AppName,
+        /// A version, or @CHANNEL
+        #[arg(value_name = "VERSION|@CHANNEL")]
+        what: What,
+        /// Take no lease in the store: trust the database's own lock
+        #[arg(long)]
+        without_lease: bool,
+    },
+    /// Run a command with the code, the variables and the user of the release that serves: `run polls -- manage.py shell`
+    Run {
+        /// The app
+        app: AppName,
+        /// The code of this release instead, which must be on this node
+        #[arg(long, value_name = "VERSION")]
+        release: Option<Version>,
+        /// The command: `manage.py`, a program of the release's environment, or one of this machine
+        #[arg(last = true, required = true)]
+        command: Vec<String>,
     },
     /// Say what serves, and whether all is in order
     Status {
@@ -152,6 +206,8 @@ impl Command {
             | Command::Plan { app, .. }
             | Command::Activate { app, .. }
             | Command::Rollback { app, .. }
+            | Command::Migrate { app, .. }
+            | Command::Run { app, .. }
             | Command::Releases { app, .. }
             | Command::Repair { app, .. }
             | Command::Prune { app, .. }

@@ -1,12 +1,14 @@
 //! One function for each command: opens what it needs, calls the library, gives what came of it.
 
 use std::path::Path;
+use std::time::Duration;
 
-use pannier_activator::activate::{Activated, OnBad, Request, activate};
+use pannier_activator::activate::{Activated, OnBad, OnSchema, Request, activate};
 use pannier_activator::age::{self, OnOlder};
 use pannier_activator::config::{App, Config};
 use pannier_activator::doctor::{self, Examined, Trouble};
 use pannier_activator::fetch::{Origin, fetch, fetch_unless_older};
+use pannier_activator::migrate::{self, Leasing, Migrated, Way, migrate};
 use pannier_activator::node::{self, Node, NotHere, View};
 use pannier_activator::plan::forecast::forecast;
 use pannier_activator::prune::{decide, prune, prune_afterwards};
@@ -14,6 +16,7 @@ use pannier_activator::releases;
 use pannier_activator::repair::{repair, start_again};
 use pannier_activator::resolve::What;
 use pannier_activator::rollback::rollback;
+use pannier_activator::run;
 use pannier_activator::state::Direction;
 use pannier_activator::status::status;
 use pannier_activator::steps::start;
@@ -29,7 +32,7 @@ use pannier_shared::store::{self, Store};
 use pannier_shared::sys::clock;
 use tokio::runtime::{Builder, Runtime};
 
-use super::args::{Command, Common};
+use super::args::{Back, Command, Common, Forward};
 use super::failure::Error;
 use super::output::{Output, Switched};
 
@@ -46,6 +49,37 @@ pub struct Session<'a> {
 enum Afterwards {
     Nothing,
     Restart,
+}
+
+/// Whether a lease is taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Lease {
+    AsConfigured,
+    None,
+}
+
+/// What is done when code and databases do not fit each other; a change, with the store of its lease if it takes one.
+enum Schema {
+    Refuse,
+    Accept,
+    Change(Option<Box<dyn Store>>),
+}
+
+impl Schema {
+    fn policy(&self, wait: Duration) -> OnSchema<'_> {
+        match self {
+            Schema::Refuse => OnSchema::Refuse,
+            Schema::Accept => OnSchema::Accept,
+            Schema::Change(_) => OnSchema::Change(self.leasing(wait)),
+        }
+    }
+
+    fn leasing(&self, wait: Duration) -> Leasing<'_> {
+        match self {
+            Schema::Change(Some(store)) => Leasing::Store(store.as_ref(), wait),
+            _ => Leasing::DatabaseOnly,
+        }
+    }
 }
 
 /// Where releases come from, opened.
@@ -78,12 +112,17 @@ impl<'a> Session<'a> {
         match command {
             Command::Fetch { app, what } => self.fetch(app, what),
             Command::Plan { app, what } => self.plan(app, what),
-            Command::Activate { app, what, even_if_bad, downgrade } => {
+            Command::Activate { app, what, even_if_bad, downgrade, schema } => {
                 let bad = if *even_if_bad { OnBad::TryAgain } else { OnBad::Refuse };
                 let older = if *downgrade { OnOlder::Allow } else { OnOlder::Refuse };
-                self.activate(app, what, bad, older)
+                self.activate(app, what, bad, older, &self.forward(app, schema)?)
             }
-            Command::Rollback { app, to } => self.rollback(app, to.as_ref()),
+            Command::Rollback { app, to, schema } => self.rollback(app, to.as_ref(), &self.back(app, schema)?),
+            Command::Migrate { app, what, without_lease } => {
+                let change = self.change(app, if *without_lease { Lease::None } else { Lease::AsConfigured })?;
+                self.migrate(app, what, &change)
+            }
+            Command::Run { app, release, command } => self.run_command(app, release.as_ref(), command),
             Command::Status { app } => self.status(app.as_ref()),
             Command::Releases { app, published: false } => self.releases(app),
             Command::Releases { app, published: true } => self.published(app),
@@ -116,12 +155,20 @@ impl<'a> Session<'a> {
         Ok(Output::Plan { app: app.clone(), forecast })
     }
 
-    fn activate(&self, app: &AppName, what: &What, bad: OnBad, older: OnOlder) -> Result<Output, Error> {
+    fn activate(
+        &self,
+        app: &AppName,
+        what: &What,
+        bad: OnBad,
+        older: OnOlder,
+        schema: &Schema,
+    ) -> Result<Output, Error> {
         let config = self.config.app(app)?;
         let mut node = self.open_node(app, config, &format!("activate {what}"))?;
         let version = self.prepared(&mut node, what, older)?;
         let older = age::consent(&node.state, what, older);
-        let request = Request { version: version.clone(), direction: Direction::Forward, bad, older };
+        let (direction, schema) = (Direction::Forward, schema.policy(self.patience()));
+        let request = Request { version: version.clone(), direction, bad, older, schema };
         let activated = activate(&mut node, &request, &self.runtime, self.sink)?;
         if activated != Activated::Already {
             prune_afterwards(&mut node, self.sink);
@@ -143,10 +190,58 @@ impl<'a> Session<'a> {
         Ok(fetch_unless_older(node, what, older, self.origin(&opened), self.sink)?.version)
     }
 
-    fn rollback(&self, app: &AppName, to: Option<&Version>) -> Result<Output, Error> {
+    fn rollback(&self, app: &AppName, to: Option<&Version>, schema: &Schema) -> Result<Output, Error> {
         let mut node = self.open_node(app, self.config.app(app)?, "rollback")?;
-        let back = rollback(&mut node, to, &self.runtime, self.sink)?;
+        let back = rollback(&mut node, to, schema.policy(self.patience()), &self.runtime, self.sink)?;
         Ok(Output::Rollback(Switched::to(app.clone(), back.version, back.activated)))
+    }
+
+    fn migrate(&self, app: &AppName, what: &What, change: &Schema) -> Result<Output, Error> {
+        let config = self.config.app(app)?;
+        let mut node = self.open_node(app, config, &format!("migrate {what}"))?;
+        let version = self.prepared(&mut node, what, OnOlder::Allow)?;
+        let (way, leasing) = (Way::Forward, change.leasing(self.patience()));
+        let request = migrate::Request { version: version.clone(), way, leasing, env_file: config.env_file.clone() };
+        let Migrated { moved } = migrate(&mut node, &request, &self.runtime, self.sink)?;
+        Ok(Output::Migrate { app: app.clone(), version, applied: moved })
+    }
+
+    fn run_command(&self, app: &AppName, release: Option<&Version>, command: &[String]) -> Result<Output, Error> {
+        let config = self.config.app(app)?;
+        let of_terminal = |name| Some((name, std::env::var(name).ok()?));
+        let terminal = run::OF_TERMINAL.into_iter().filter_map(of_terminal).collect();
+        match run::run(&View::open(app, config)?, config, release, command, terminal)? {}
+    }
+
+    fn forward(&self, app: &AppName, typed: &Forward) -> Result<Schema, Error> {
+        match typed {
+            Forward { pending_ok: true, .. } => Ok(Schema::Accept),
+            Forward { migrate: true, without_lease: true, .. } => self.change(app, Lease::None),
+            Forward { migrate: true, .. } => self.change(app, Lease::AsConfigured),
+            _ => Ok(Schema::Refuse),
+        }
+    }
+
+    fn back(&self, app: &AppName, typed: &Back) -> Result<Schema, Error> {
+        match typed {
+            Back { schema_ahead_ok: true, .. } => Ok(Schema::Accept),
+            Back { reverse_migrations: true, without_lease: true, .. } => self.change(app, Lease::None),
+            Back { reverse_migrations: true, .. } => self.change(app, Lease::AsConfigured),
+            _ => Ok(Schema::Refuse),
+        }
+    }
+
+    fn change(&self, app: &AppName, lease: Lease) -> Result<Schema, Error> {
+        let configured = self.config.app(app)?.migrate.lease;
+        Ok(match configured.filter(|_| lease == Lease::AsConfigured) {
+            Some(_) => Schema::Change(Some(self.store(self.config.network.clone())?)),
+            None => Schema::Change(None),
+        })
+    }
+
+    /// How long a lease is waited for.
+    fn patience(&self) -> Duration {
+        self.common.wait.unwrap_or(Duration::from_secs(600))
     }
 
     fn status(&self, app: Option<&AppName>) -> Result<Output, Error> {

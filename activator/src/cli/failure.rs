@@ -3,10 +3,14 @@
 
 use std::io;
 
+use pannier_activator::activate::Unfit;
+use pannier_activator::migrate::lease;
 use pannier_activator::plan::forecast;
 use pannier_activator::steps::share;
 use pannier_activator::units::of_release;
-use pannier_activator::{activate, config, described, fetch, node, prune, repair, resolve, rollback, state, verify};
+use pannier_activator::{
+    activate, config, described, fetch, migrate, node, prune, repair, resolve, rollback, run, state, verify,
+};
 use pannier_shared::exit::Exit;
 use pannier_shared::report::Failure;
 use pannier_shared::signature::TrustError;
@@ -42,6 +46,8 @@ pub enum Error {
     #[error(transparent)]
     Rollback(#[from] rollback::Error),
     #[error(transparent)]
+    Migrate(#[from] Box<migrate::Failure>),
+    #[error(transparent)]
     Published(#[from] Box<published::Error>),
     #[error(transparent)]
     Verify(#[from] verify::Error),
@@ -51,6 +57,8 @@ pub enum Error {
     Repair(#[from] Box<repair::Failure>),
     #[error(transparent)]
     NotStarted(#[from] Box<repair::NotStarted>),
+    #[error(transparent)]
+    Run(#[from] run::Error),
     #[error(transparent)]
     Units(#[from] of_release::Error),
 }
@@ -79,12 +87,14 @@ impl Error {
             Error::Activate(failure) | Error::Rollback(rollback::Error::Failed(failure)) => of_activation(failure),
             Error::Rollback(rollback::Error::NoneHealthy { .. } | rollback::Error::NotHere(_)) => Exit::NotFound,
             Error::Rollback(rollback::Error::NeverHealthy { .. }) => Exit::Refused,
+            Error::Migrate(failure) => of_migration(&failure.source),
             Error::Published(error) => Exit::from(error.as_ref()),
             Error::Verify(error) => of_verify(error),
             Error::Prune(failure) => of_prune(failure),
             Error::Repair(failure) if !failure.left.is_empty() => Exit::Mixed,
             Error::Repair(failure) => of_repair(&failure.source),
             Error::NotStarted(_) => Exit::Mixed,
+            Error::Run(error) => of_run(error),
             Error::Units(error) => of_units(error),
         }
     }
@@ -112,6 +122,7 @@ impl Error {
             Error::Rollback(rollback::Error::NeverHealthy { app, version, .. }) => {
                 Some(format!("`pannier-activator activate {app} {version}` gives it a try"))
             }
+            Error::Migrate(failure) => failure.hint(),
             Error::Published(error) => published_hint(error),
             Error::Verify(error) => verify_hint(error),
             Error::Prune(_) => None,
@@ -119,6 +130,7 @@ impl Error {
             Error::NotStarted(error) => error
                 .hint()
                 .or_else(|| Some("see to `restart`, `env_file` and `health` in the app's configuration".to_owned())),
+            Error::Run(error) => error.hint(),
             Error::Units(error) => error.hint(),
         }
     }
@@ -199,10 +211,30 @@ fn of_activation(failure: &activate::Failure) -> Exit {
         activate::Error::Environment { .. } => Exit::Usage,
         activate::Error::Folder(_) => Exit::Refused,
         activate::Error::User(_) => Exit::Usage,
+        activate::Error::Schema(Unfit::Pending { .. } | Unfit::Breaks { .. } | Unfit::NoWayBack { .. }) => {
+            Exit::Refused
+        }
+        activate::Error::Schema(Unfit::Unasked(error)) => of_migration(error),
+        activate::Error::Schema(Unfit::Failed(failure)) => of_migration(&failure.source),
         activate::Error::Shared(share::Error::Fs(_)) => Exit::Machine,
         activate::Error::Shared(_) => Exit::Refused,
         activate::Error::Described(described::Error::Form { .. }) => Exit::Verification,
         activate::Error::Described(described::Error::Fs(_)) | activate::Error::Fs(_) => Exit::Machine,
+    }
+}
+
+fn of_migration(error: &migrate::Error) -> Exit {
+    use migrate::Error as E;
+    match error {
+        E::NotHere(_) => Exit::NotFound,
+        E::Incomplete(_) | E::Described(described::Error::Form { .. }) => Exit::Verification,
+        E::NotDescribed(_) | E::Folder(_) => Exit::Refused,
+        E::User(_) | E::Env(_) => Exit::Usage,
+        E::Unreachable { .. } | E::Program { .. } | E::Differs { .. } => Exit::Program,
+        E::Lease(lease::Error::Held { .. } | lease::Error::Lost(_)) => Exit::Locked,
+        E::Lease(lease::Error::Store(error)) => Exit::from(error),
+        E::Lease(lease::Error::Form { .. }) => Exit::Store,
+        E::Described(described::Error::Fs(_)) | E::Fs(_) => Exit::Machine,
     }
 }
 
@@ -241,6 +273,18 @@ fn of_verify(error: &verify::Error) -> Exit {
             Exit::Verification
         }
         verify::Error::Fs(_) => Exit::Machine,
+    }
+}
+
+fn of_run(error: &run::Error) -> Exit {
+    use run::Error as E;
+    match error {
+        E::NothingServes(_) | E::NotHere(_) => Exit::NotFound,
+        E::NotDescribed(_) | E::Folder(_) => Exit::Refused,
+        E::Described(described::Error::Form { .. }) => Exit::Verification,
+        E::Described(described::Error::Fs(_)) => Exit::Machine,
+        E::User(_) | E::Env(_) => Exit::Usage,
+        E::Program(_) => Exit::Program,
     }
 }
 

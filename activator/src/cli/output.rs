@@ -5,6 +5,7 @@ use std::fmt::{self, Display};
 use pannier_activator::activate::Activated;
 use pannier_activator::doctor::{Finding, Verdict};
 use pannier_activator::fetch::Fetched;
+use pannier_activator::migrate::Moved;
 use pannier_activator::plan::forecast::Forecast;
 use pannier_activator::prune::Decision;
 use pannier_activator::releases::{Here, Published};
@@ -53,6 +54,15 @@ pub enum Output {
     Activate(Switched),
     /// Of `rollback`.
     Rollback(Switched),
+    /// Of `migrate`.
+    Migrate {
+        /// The app.
+        app: AppName,
+        /// The release whose code it was.
+        version: Version,
+        /// What was applied, in order.
+        applied: Vec<Moved>,
+    },
     /// Of `status`.
     Status {
         /// One for each app.
@@ -190,6 +200,11 @@ impl Display for Output {
             }
             Output::Plan { forecast, .. } => forecast.fmt(f),
             Output::Activate(switched) | Output::Rollback(switched) => switched.fmt(f),
+            Output::Migrate { version, applied, .. } => match applied.len() {
+                0 => writeln!(f, "all migrations of {version} are applied already"),
+                1 => writeln!(f, "1 migration of {version} was applied"),
+                count => writeln!(f, "{count} migrations of {version} were applied"),
+            },
             Output::Status { apps } => apps.iter().try_for_each(|status| status.fmt(f)),
             Output::Releases { releases, .. } => lines(f, releases),
             Output::Published { releases, .. } => lines(f, releases),

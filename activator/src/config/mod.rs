@@ -27,6 +27,12 @@
 //! keep_failed = 2                         # failed ones, which take no place of a healthy one
 //! unseen = "may-use"                      # or "use-nothing": processes that cannot be looked at, when releases are removed
 //!
+//! [apps.polls.migrate]                    # see `migrate`
+//! environment = "production"              # whose databases they are; the channel when not given, else "default"
+//! lease = "60s"                           # how long a lease is good after each renewal; or "none"
+//! timeout = "1h"                          # for all migrations together
+//! pending = "refuse"                      # or "ignore": what an activation does about migrations that are not applied
+//!
 //! [apps.polls.health]
 //! url = "http://127.0.0.1:8000/healthz"
 //! status = 200
@@ -51,6 +57,7 @@ use pannier_shared::sys::fs;
 use reqwest::header::{HOST, HeaderMap, HeaderName, HeaderValue};
 
 use crate::ledger::Rehash;
+use crate::migrate::Manner;
 use crate::prune::Keep;
 use crate::steps::confirm::Health;
 use crate::steps::restart::Restart;
@@ -165,6 +172,8 @@ pub struct App {
     pub rehash: Rehash,
     /// How many of its releases stay here.
     pub keep: Keep,
+    /// How its databases are migrated.
+    pub migrate: Manner,
     /// How it is asked whether it is healthy; not asked when not given.
     pub health: Option<Health>,
 }
@@ -241,6 +250,7 @@ fn app_of(name: &AppName, section: Section) -> Result<App, Error> {
         python: section.path("python")?,
         rehash: section.parsed("rehash")?.unwrap_or_default(),
         keep: keep(&section)?,
+        migrate: section.section("migrate")?.map(migrate).transpose()?.unwrap_or_default(),
         health: section.section("health")?.map(health).transpose()?,
     };
     section.finish()?;
@@ -255,6 +265,19 @@ fn keep(section: &Section) -> Result<Keep, Error> {
         failed: section.number("keep_failed", 0..=1000)?.map_or(usual.failed, |count| count as usize),
         unseen: section.parsed("unseen")?.unwrap_or(usual.unseen),
     })
+}
+
+fn migrate(section: Section) -> Result<Manner, Error> {
+    let usual = Manner::default();
+    let lease = if section.says("lease", "none") { None } else { section.duration("lease")?.or(usual.lease) };
+    let manner = Manner {
+        environment: section.parsed("environment")?,
+        lease,
+        timeout: section.duration("timeout")?.unwrap_or(usual.timeout),
+        pending: section.parsed("pending")?.unwrap_or(usual.pending),
+    };
+    section.finish()?;
+    Ok(manner)
 }
 
 fn restart(
@@ -319,6 +342,7 @@ fn header_value(section: &Section, key: &str, value: &str) -> Result<HeaderValue
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::migrate::OnPending;
     use crate::prune::Unseen;
 
     fn parse(text: &str) -> Result<Config, Error> {
@@ -365,6 +389,7 @@ mod tests {
             keep = 7
             keep_failed = 0
             unseen = "use-nothing"
+            migrate = { environment = "eu", lease = "none", timeout = "2h", pending = "ignore" }
             [apps.polls.health]
             url = "http://127.0.0.1:8000/healthz"
             status = 204
@@ -383,6 +408,9 @@ mod tests {
         assert_eq!((restart.command.len(), restart.timeout.as_secs()), (3, 300));
         assert_eq!((app.user.as_deref(), restart.user.as_deref()), (Some("polls"), Some("polls")));
         assert_eq!(app.keep, Keep { healthy: 7, failed: 0, unseen: Unseen::UseNothing });
+        let Manner { environment, lease, timeout, pending } = &app.migrate;
+        assert_eq!((environment.as_ref().map(AsRef::as_ref), *lease), (Some("eu"), None));
+        assert_eq!((timeout.as_secs(), *pending), (7200, OnPending::Ignore));
         let Patience { connect, first_byte, stall, slow, total, .. } = config.network;
         assert_eq!([connect, first_byte, stall, slow, total].map(|limit| limit.as_secs()), [1, 2, 3, 4, 5]);
         assert_eq!((health.headers.len(), health.headers[HOST].to_str().unwrap()), (2, "polls.example.org"));

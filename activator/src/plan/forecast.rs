@@ -12,6 +12,7 @@ use pannier_shared::sys::clock;
 use pannier_shared::sys::dir::Dir;
 use serde::Serialize;
 
+use super::schema::{Schema, schema};
 use super::{Choice, Kept, Plan};
 use crate::admit::admit;
 use crate::config::App;
@@ -39,6 +40,9 @@ pub struct Forecast {
     pub version: Version,
     /// What it would take; none when the release is here already.
     pub todo: Option<Todo>,
+    /// What it means for the databases; none for a release that names no migrations.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub schema: Option<Schema>,
 }
 
 /// What bringing a release would take.
@@ -96,8 +100,9 @@ fn todo(view: &View, config: &App, what: &What, origin: Origin, sink: &dyn Sink)
     let published = Published { store: origin.store, trust: origin.trust, now: clock::now() };
     let statement = look(&view.app, &view.state, &published, what, origin.runtime, sink)?;
     let version = statement.release.version.clone();
+    let schema = schema(view, config, &statement.release);
     if already_here(&view.state, &statement)?.is_some() {
-        return Ok(Forecast { version, todo: None });
+        return Ok(Forecast { version, todo: None, schema });
     }
     admit(&statement.release, config.python.as_deref())?;
     let (kept, method) = match &view.root {
@@ -110,7 +115,7 @@ fn todo(view: &View, config: &App, what: &What, origin: Origin, sink: &dyn Sink)
     let plan = Plan::make(&origin, &statement, kept, method, sink)?;
     let live = plan.kept().iter().find(|kept| view.state.live_version() == Some(&kept.version));
     let changes = live.map(|live| changes(plan.contents().tables(), live)).transpose()?;
-    Ok(Forecast { version, todo: Some(plan.todo(changes)) })
+    Ok(Forecast { version, todo: Some(plan.todo(changes)), schema })
 }
 
 impl Plan {
@@ -152,8 +157,17 @@ fn changes(new: &[Table], old: &Kept) -> Result<Changes, Error> {
 
 impl fmt::Display for Forecast {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Some(todo) = &self.todo else { return writeln!(f, "{} is prepared already", self.version) };
-        let Todo { changes, reused_files, reused_bytes, files, wire_bytes, requests, .. } = todo;
+        match &self.todo {
+            Some(todo) => todo.fmt(f)?,
+            None => writeln!(f, "{} is prepared already", self.version)?,
+        }
+        self.schema.iter().try_for_each(|schema| schema.fmt(f))
+    }
+}
+
+impl fmt::Display for Todo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Todo { changes, reused_files, reused_bytes, files, wire_bytes, requests, .. } = self;
         let number = |count: &u64| human::number(*count);
         if let Some(Changes { from, kept, changed, added, removed }) = changes {
             let (kept, changed, added) = (number(kept), number(changed), number(added));
@@ -166,9 +180,9 @@ impl fmt::Display for Forecast {
         let (here, all) = (number(reused_files), number(files));
         writeln!(f, "here      {here} of {all} files ({})", human::bytes(*reused_bytes))?;
         let requests = if *requests == 1 { "1 request".to_owned() } else { format!("{} requests", number(requests)) };
-        let artifact = human::bytes(todo.artifact_bytes);
+        let artifact = human::bytes(self.artifact_bytes);
         writeln!(f, "wire      {} of {artifact} in {requests}", human::bytes(*wire_bytes))?;
-        let inodes = number(&todo.inodes);
-        writeln!(f, "disk      {} and {inodes} inodes", human::bytes(todo.disk_bytes))
+        let inodes = number(&self.inodes);
+        writeln!(f, "disk      {} and {inodes} inodes", human::bytes(self.disk_bytes))
     }
 }

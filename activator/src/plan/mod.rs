@@ -22,6 +22,7 @@ mod choices;
 mod contents;
 pub mod forecast;
 mod kept;
+pub mod schema;
 
 pub use choices::{Choice, Place};
 pub use contents::Proven;

@@ -10,7 +10,7 @@ use pannier_shared::id::{AppName, Version};
 use pannier_shared::statement::{Description, Running};
 use pannier_shared::sys::clock;
 
-use crate::activate::{Activated, Failure, OnBad, Request, activate};
+use crate::activate::{Activated, Failure, OnBad, OnSchema, Request, activate};
 use crate::age::OnOlder;
 use crate::config::App;
 use crate::layout::Root;
@@ -103,7 +103,8 @@ impl Fixture {
 
     pub fn activate_with(&self, version: &str, bad: OnBad) -> Result<Activated, Box<Failure>> {
         let (direction, older) = (Direction::Forward, OnOlder::Allow);
-        let request = Request { version: v(version), direction, bad, older };
+        let schema = OnSchema::Refuse;
+        let request = Request { version: v(version), direction, bad, older, schema };
         activate(&mut self.open().unwrap(), &request, &runtime(), &self.told)
     }
 
