@@ -15,7 +15,7 @@ use crate::checksums::{self, Sums, give, given};
 use crate::data::{Spool, Spooled, fresh_name};
 use crate::faults::Active;
 use crate::multipart::{self, Upload};
-use crate::state::{Conditions, Object, Objects, State, is_etag, not_met};
+use crate::state::{Conditions, Object, Objects, State, headers, is_etag, not_met, tell};
 use crate::stream::Outgoing;
 
 /// Most names in one page of a list.
@@ -116,7 +116,8 @@ impl S3 for Api {
         let mut output = PutObjectOutput { e_tag: Some(ETag::Strong(etag.clone())), ..Default::default() };
         give!(output, sums);
         output.checksum_type = sums.kind();
-        let object = Object { data, etag, modified: SystemTime::now(), sums, metadata: req.input.metadata };
+        let headers = headers!(req.input);
+        let object = Object { data, etag, modified: SystemTime::now(), sums, metadata: req.input.metadata, headers };
         let conditions = Conditions { if_match: req.input.if_match, if_none_match: req.input.if_none_match };
         self.write((&req.input.bucket, &req.input.key), object, &conditions, None)?;
         Ok(S3Response::new(output))
@@ -139,6 +140,7 @@ impl S3 for Api {
             metadata: object.metadata.clone(),
             ..Default::default()
         };
+        tell!(output, object.headers);
         if input.checksum_mode.is_some() && range.is_none() {
             give!(output, object.sums);
             output.checksum_type = object.sums.kind();
@@ -158,6 +160,7 @@ impl S3 for Api {
             metadata: object.metadata.clone(),
             ..Default::default()
         };
+        tell!(output, object.headers);
         if input.checksum_mode.is_some() {
             give!(output, object.sums);
             output.checksum_type = object.sums.kind();
@@ -213,6 +216,7 @@ impl S3 for Api {
             key: input.key.clone(),
             algorithm,
             composite,
+            headers: headers!(input),
             metadata: input.metadata,
             parts: Default::default(),
         };

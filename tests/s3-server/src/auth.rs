@@ -1,7 +1,8 @@
-//! Who may ask: one pair of keys, with an optional session token.
+//! Who may ask: one pair of keys, with an optional session token; and everybody for the objects of a public bucket.
 
 use s3s::access::{S3Access, S3AccessContext};
 use s3s::auth::{S3Auth, SecretKey};
+use s3s::path::S3Path;
 use s3s::{S3Result, s3_error};
 
 /// The header or query parameter that carries a session token.
@@ -12,6 +13,7 @@ pub(crate) struct Keys {
     pub(crate) access_key: String,
     pub(crate) secret_key: String,
     pub(crate) session_token: Option<String>,
+    pub(crate) public: Vec<String>,
 }
 
 #[async_trait::async_trait]
@@ -28,12 +30,23 @@ impl S3Auth for Keys {
 impl S3Access for Keys {
     async fn check(&self, cx: &mut S3AccessContext<'_>) -> S3Result<()> {
         if cx.credentials().is_none() {
+            if self.is_for_everybody(cx) {
+                return Ok(());
+            }
             return Err(s3_error!(AccessDenied, "Access Denied"));
         }
         if self.session_token.is_some() && given_token(cx) != self.session_token {
             return Err(s3_error!(InvalidToken, "The provided token is malformed or otherwise invalid."));
         }
         Ok(())
+    }
+}
+
+impl Keys {
+    fn is_for_everybody(&self, cx: &S3AccessContext<'_>) -> bool {
+        let is_public = |bucket: &str| self.public.iter().any(|public| public == bucket);
+        matches!(cx.method().as_str(), "GET" | "HEAD")
+            && matches!(cx.s3_path(), S3Path::Object { bucket, .. } if is_public(bucket))
     }
 }
 

@@ -29,6 +29,9 @@ struct Args {
     /// A bucket that is there from the start; may be given several times.
     #[arg(long = "bucket", value_name = "NAME")]
     buckets: Vec<String>,
+    /// A bucket whose objects everybody may read; may be given several times.
+    #[arg(long, value_name = "NAME")]
+    public: Vec<String>,
     /// Keep the objects in this folder instead of in memory.
     #[arg(long)]
     dir: Option<PathBuf>,
@@ -79,6 +82,7 @@ fn main() -> io::Result<()> {
         secret_key: args.secret_key,
         session_token: args.session_token,
         buckets: args.buckets,
+        public: args.public,
         dir: args.dir,
         faults: args.faults.into(),
     })?;

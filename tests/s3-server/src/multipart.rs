@@ -10,7 +10,7 @@ use s3s::{S3Result, s3_error};
 
 use crate::checksums::{self, Sums, given};
 use crate::data::{Data, Place, Spool, Spooled};
-use crate::state::{Object, State};
+use crate::state::{Headers, Object, State};
 
 /// Every part but the last has at least this many bytes.
 const SMALLEST_PART: u64 = 5 * 1024 * 1024;
@@ -26,6 +26,7 @@ pub(crate) struct Upload {
     pub(crate) composite: bool,
     /// For the object.
     pub(crate) metadata: Option<Metadata>,
+    pub(crate) headers: Headers,
     pub(crate) parts: BTreeMap<i32, Arc<Part>>,
 }
 
@@ -102,7 +103,8 @@ impl Upload {
         let spooled = spool.finish();
         let etag = format!("{}-{}", hex::encode(md5.finalize()), parts.len());
         let sums = if self.composite { self.composite_sums(parts)? } else { spooled.sums };
-        Ok(Object { data: spooled.data, etag, modified: SystemTime::now(), sums, metadata: self.metadata.clone() })
+        let (metadata, headers) = (self.metadata.clone(), self.headers.clone());
+        Ok(Object { data: spooled.data, etag, modified: SystemTime::now(), sums, metadata, headers })
     }
 
     fn composite_sums(&self, parts: &[Arc<Part>]) -> S3Result<Sums> {

@@ -38,6 +38,8 @@ pub struct Options {
     pub session_token: Option<String>,
     /// Buckets that are there from the start.
     pub buckets: Vec<String>,
+    /// Buckets whose objects everybody may read.
+    pub public: Vec<String>,
     /// Where objects are kept; without, in memory.
     pub dir: Option<PathBuf>,
     /// What goes wrong from the start.
@@ -53,6 +55,7 @@ impl Default for Options {
             secret_key: "testtest".to_owned(),
             session_token: None,
             buckets: vec!["pannier".to_owned()],
+            public: Vec::new(),
             dir: None,
             faults: Faults::default(),
         }
@@ -165,6 +168,7 @@ impl Shared {
             access_key: options.access_key,
             secret_key: options.secret_key,
             session_token: options.session_token,
+            public: options.public,
         };
         let mut builder = S3ServiceBuilder::new(Api { state: Arc::clone(&state), faults: Arc::clone(&faults) });
         builder.set_auth(keys.clone());

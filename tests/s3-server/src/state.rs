@@ -27,7 +27,38 @@ pub(crate) struct Object {
     pub(crate) sums: Sums,
     /// What the client wants kept with it.
     pub(crate) metadata: Option<Metadata>,
+    pub(crate) headers: Headers,
 }
+
+/// What the client wants others to be told of an object.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Headers {
+    pub(crate) cache_control: Option<String>,
+    pub(crate) content_encoding: Option<String>,
+    pub(crate) content_type: Option<String>,
+}
+
+/// Reads them from a request.
+macro_rules! headers {
+    ($input:expr) => {
+        $crate::state::Headers {
+            cache_control: $input.cache_control.clone(),
+            content_encoding: $input.content_encoding.clone(),
+            content_type: $input.content_type.clone(),
+        }
+    };
+}
+
+/// Fills them into an answer.
+macro_rules! tell {
+    ($output:expr, $headers:expr) => {
+        $output.cache_control = $headers.cache_control.clone();
+        $output.content_encoding = $headers.content_encoding.clone();
+        $output.content_type = $headers.content_type.clone();
+    };
+}
+
+pub(crate) use {headers, tell};
 
 /// On what a write depends.
 #[derive(Debug, Default)]
@@ -162,6 +193,8 @@ struct Record {
     modified_ns: u64,
     sums: Sums,
     metadata: Option<Metadata>,
+    #[serde(default)]
+    headers: Headers,
 }
 
 fn record((bucket, key): (&str, &str), object: &Object) -> io::Result<()> {
@@ -174,6 +207,7 @@ fn record((bucket, key): (&str, &str), object: &Object) -> io::Result<()> {
         modified_ns: object.modified.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64),
         sums: object.sums.clone(),
         metadata: object.metadata.clone(),
+        headers: object.headers.clone(),
     };
     let temporary = path.with_extension("new");
     std::fs::write(&temporary, serde_json::to_vec(&record)?)?;
@@ -206,6 +240,7 @@ fn load(folder: &Path, inner: &mut Inner) -> io::Result<()> {
             modified: UNIX_EPOCH + Duration::from_nanos(record.modified_ns),
             sums: record.sums,
             metadata: record.metadata,
+            headers: record.headers,
         };
         if objects.get(&record.key).is_none_or(|other| other.modified <= object.modified) {
             objects.insert(record.key, Arc::new(object));
@@ -232,6 +267,7 @@ mod tests {
             modified: SystemTime::now(),
             sums: spooled.sums,
             metadata: None,
+            headers: Headers { content_type: Some("text/plain".to_owned()), ..Headers::default() },
         };
         state.write(AT, object, &conditions, None)
     }
@@ -265,6 +301,7 @@ mod tests {
         let again = State::open(Some(dir.path()), &[]).unwrap();
         assert_eq!(read(&again), "second");
         assert_eq!(again.object(AT.0, AT.1).unwrap().sums, sums);
+        assert_eq!(again.object(AT.0, AT.1).unwrap().headers.content_type.as_deref(), Some("text/plain"));
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 2, "one data file and its record");
         again.delete(AT.0, AT.1, None).unwrap();
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
