@@ -13,6 +13,7 @@ pub mod releases;
 pub mod settings;
 pub mod shelf;
 pub mod stages;
+pub mod static_host;
 pub mod store;
 #[cfg(feature = "aws")]
 pub mod store_aws;

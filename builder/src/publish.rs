@@ -1,11 +1,13 @@
 //! `pannier publish`: puts a built release into the store, where it is never changed again.
 //!
 //! The artifact goes first, then the documents, and the statement last, both only where nothing lies: so whoever finds a statement finds the
-//! whole release. Nothing has to be undone: an artifact without a statement is seen by nobody, and publishing the
+//! whole release. Where static files have a place of their own ([`crate::static_host`]), they go before all of these: pages may
+//! ask for them as soon as the release can be promoted, and what they are refused for is said before 100 MB are sent. Nothing has to be undone: an artifact without a statement is seen by nobody, and publishing the
 //! same release again goes on from there. What lies there already is compared by content: equal is success,
 //! different is refused, and of two who publish at once one wins and the other is told.
 
 mod documents;
+mod hosting;
 mod previous;
 
 use std::path::{Path, PathBuf};
@@ -25,6 +27,8 @@ use pannier_shared::store::{self, Condition, Key, MAX_RANGE, Store};
 use pannier_shared::sys::fs;
 use tokio::runtime::Runtime;
 
+use crate::static_host::{self, Hosted, Hosting};
+
 /// The archive's name in the folder that a build makes.
 pub const ARTIFACT_FILE: &str = "artifact.tar.zst";
 /// The statement's name in the folder that a build makes.
@@ -43,6 +47,14 @@ pub const TABLE: &[Step<Publication, Error>] = &[
         does: "check the artifact against its statement",
         run: check,
         undo: Undo::Nothing("it only reads"),
+    },
+    Step {
+        name: hosting::STEP,
+        does: "put the static files where browsers get them",
+        run: hosting::host,
+        undo: Undo::Nothing(
+            "their names are of their content, so they are in nobody's way, and the next try finds them",
+        ),
     },
     Step { name: "upload", does: "upload the artifact", run: upload, undo: Undo::Nothing(INVISIBLE) },
     Step { name: "documents", does: "publish the documents beside it", run: attach, undo: Undo::Nothing(INVISIBLE) },
@@ -86,6 +98,17 @@ pub enum Error {
         /// Size and digest of the file.
         found: String,
     },
+    /// The static files are not where browsers get them.
+    #[error("failed to put the static files into {place}; {state}")]
+    Static {
+        /// The place.
+        place: String,
+        /// What is true of the release now.
+        state: &'static str,
+        /// Why.
+        #[source]
+        source: Box<static_host::Error>,
+    },
     /// The store failed.
     #[error("failed to publish to the store")]
     Store(#[from] store::Error),
@@ -110,6 +133,7 @@ impl Error {
             }
             Self::Artifact { .. } | Self::Document { .. } => Some("run `pannier build` again".to_owned()),
             Self::Statement { source, .. } => source.hint(),
+            Self::Static { source, .. } => source.hint(),
             Self::Store(error) => error.hint(),
             Self::Fs(_) => None,
         }
@@ -134,6 +158,18 @@ pub struct Publication {
     folder: PathBuf,
     statement: Verified<Statement>,
     found: Option<Outcome>,
+    hosting: Option<Hosting>,
+    hosted: Option<Hosted>,
+}
+
+/// A release that is in the store.
+pub struct Announced {
+    /// What came of it.
+    pub outcome: Outcome,
+    /// The release.
+    pub statement: Verified<Statement>,
+    /// What came of its static files, where they have a place of their own.
+    pub hosted: Option<Hosted>,
 }
 
 impl Publication {
@@ -148,7 +184,13 @@ impl Publication {
         let path = folder.join(STATEMENT_FILE);
         let bytes = fs::read(&path, Statement::LIMIT)?;
         let statement = verify(&bytes, &trust, now).map_err(|source| Error::Statement { path, source })?;
-        Ok(Self { store, runtime, trust, now, folder: folder.to_owned(), statement, found: None })
+        let folder = folder.to_owned();
+        Ok(Self { store, runtime, trust, now, folder, statement, found: None, hosting: None, hosted: None })
+    }
+
+    /// Has the release's static files put into a place of their own, before it is announced.
+    pub fn hosting(self, hosting: Option<Hosting>) -> Self {
+        Self { hosting, ..self }
     }
 
     /// The statement that is published.
@@ -199,11 +241,10 @@ fn difference(ours: &Statement, theirs: &Statement) -> String {
 }
 
 /// Publishes, or finds that it was published already.
-pub fn publish(mut publication: Publication, sink: &dyn Sink) -> Result<(Outcome, Verified<Statement>), Error> {
-    match steps::run(TABLE, &mut publication, sink) {
-        Ok(()) => Ok((publication.found.unwrap_or(Outcome::Published), publication.statement)),
-        Err(failure) => Err(failure.error),
-    }
+pub fn publish(mut publication: Publication, sink: &dyn Sink) -> Result<Announced, Error> {
+    steps::run(TABLE, &mut publication, sink).map_err(|failure| failure.error)?;
+    let Publication { found, statement, hosted, .. } = publication;
+    Ok(Announced { outcome: found.unwrap_or(Outcome::Published), statement, hosted })
 }
 
 fn look(publication: &mut Publication) -> Result<Done, Error> {

@@ -65,6 +65,8 @@ pub struct Settings {
     pub largest_file: Option<u64>,
     /// The table `[build]`.
     pub build: Build,
+    /// The table `[publish]`.
+    pub publish: Publish,
     /// The table `[processes]`.
     pub processes: Processes,
     /// The table `[hooks]`.
@@ -135,6 +137,20 @@ pub struct Build {
     pub installer: Option<Installer>,
 }
 
+/// The table `[publish]`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Publish {
+    /// URL of the place where browsers get static files, or [`NOWHERE`]; else the nodes serve them.
+    #[serde(rename = "static")]
+    pub static_host: Option<String>,
+    /// Patterns of static files whose names change with their content although Django's manifest has them not.
+    pub immutable: Vec<String>,
+}
+
+/// Instead of a URL: static files have no place of their own.
+pub const NOWHERE: &str = "none";
+
 /// Who resolves and installs.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -164,6 +180,7 @@ const KEYS: &[&str] = &[
     "allow",
     "largest_file",
     "build",
+    "publish",
     "processes",
     "hooks",
     "shared",
@@ -172,6 +189,9 @@ const KEYS: &[&str] = &[
 
 /// Keys of the table `[build]`.
 const BUILD_KEYS: &[&str] = &["env", "commands", "installer"];
+
+/// Keys of the table `[publish]`.
+const PUBLISH_KEYS: &[&str] = &["static", "immutable"];
 
 /// Keys of the table `[shared]`.
 const SHARED_KEYS: &[&str] = &["folders", "files"];
@@ -224,7 +244,7 @@ pub fn parse(text: &str, file: &str) -> Result<Settings, Error> {
     let invalid = |source| Error::Invalid { file: file.to_owned(), source };
     let table: toml::Table = toml::from_str(text).map_err(invalid)?;
     known_keys(&table, "", KEYS, file)?;
-    for (name, known) in [("build", BUILD_KEYS), ("shared", SHARED_KEYS)] {
+    for (name, known) in [("build", BUILD_KEYS), ("publish", PUBLISH_KEYS), ("shared", SHARED_KEYS)] {
         if let Some(toml::Value::Table(inner)) = table.get(name) {
             known_keys(inner, &format!("{name}."), known, file)?;
         }
@@ -249,6 +269,10 @@ impl Settings {
         build.env.extend(self.build.env);
         build.commands = joined(build.commands, self.build.commands);
         build.installer = self.build.installer.or(build.installer);
+        let publish = Publish {
+            static_host: self.publish.static_host.or(below.publish.static_host),
+            immutable: joined(below.publish.immutable, self.publish.immutable),
+        };
         Self {
             app: self.app.or(below.app),
             store: self.store.or(below.store),
@@ -266,6 +290,7 @@ impl Settings {
             allow: joined(below.allow, self.allow),
             largest_file: self.largest_file.or(below.largest_file),
             build,
+            publish,
             processes: below.processes.into_iter().chain(self.processes).collect(),
             hooks: below.hooks.into_iter().chain(self.hooks).collect(),
             shared: below.shared.and(self.shared),
@@ -313,6 +338,9 @@ mod tests {
             installer = "pip"
             [build.env]
             SECRET_KEY = "placeholder"
+            [publish]
+            static = "s3://cdn/static"
+            immutable = ["CACHE/**"]
             [shared]
             folders = ["media", "var/uploads"]
             files = ["local_settings.py"]
@@ -327,6 +355,9 @@ mod tests {
         assert_eq!((settings.extras, settings.groups), (vec!["postgres".to_owned()], vec!["workers".to_owned()]));
         assert_eq!((settings.index, settings.build.installer), (Some(Index::Machine), Some(Installer::Pip)));
         assert_eq!(settings.build.env["SECRET_KEY"], "placeholder");
+        let publish =
+            Publish { static_host: Some("s3://cdn/static".to_owned()), immutable: vec!["CACHE/**".to_owned()] };
+        assert_eq!(settings.publish, publish);
         let shared: Vec<&str> = settings.shared.paths().map(SharedPath::as_str).collect();
         assert_eq!(shared, ["media", "var/uploads", "local_settings.py"]);
     }
@@ -345,6 +376,8 @@ mod tests {
         insta::assert_snapshot!(told(&error), @"`pannier.toml` has the key `build.envs`, which Pannier does not know; did you mean `build.env`?");
         let error = parse("[shared]\nfolder = [\"media\"]", FILE).unwrap_err();
         insta::assert_snapshot!(told(&error), @"`pannier.toml` has the key `shared.folder`, which Pannier does not know; did you mean `shared.folders`?");
+        let error = parse("[publish]\nstatics = \"s3://cdn\"", FILE).unwrap_err();
+        insta::assert_snapshot!(told(&error), @"`pannier.toml` has the key `publish.statics`, which Pannier does not know; did you mean `publish.static`?");
         let error = parse("colour = 1", FILE).unwrap_err();
         insta::assert_snapshot!(told(&error), @"`pannier.toml` has the key `colour`, which Pannier does not know");
     }

@@ -8,7 +8,7 @@
 //!
 //! A large file, and one of which the bucket has parts already, goes up in parts ([`multipart`]).
 
-mod attempt;
+pub(crate) mod attempt;
 mod multipart;
 mod parts;
 mod reader;
@@ -48,11 +48,11 @@ const LONG: Duration = Duration::from_secs(6 * 60 * 60);
 /// A store in a bucket, through the AWS SDK.
 #[derive(Debug)]
 pub struct AwsStore {
-    place: Place,
-    client: Client,
+    pub(crate) place: Place,
+    pub(crate) client: Client,
     /// What messages call the server.
     host: String,
-    patience: Patience,
+    pub(crate) patience: Patience,
 }
 
 impl AwsStore {
@@ -83,7 +83,7 @@ impl AwsStore {
     }
 
     /// Carries a call out, again while that may help. `Ok(Err(_))` is a refusal for good.
-    async fn send<T, F: Future<Output = Attempt<T>>>(
+    pub(crate) async fn send<T, F: Future<Output = Attempt<T>>>(
         &self,
         key: &str,
         call: impl Fn() -> F,
@@ -160,7 +160,7 @@ impl AwsStore {
     }
 
     /// For what sends a body: the SDK takes the time of sending for waiting, so the waiting is ours.
-    fn own_waiting(&self) -> aws_sdk_s3::config::Builder {
+    pub(crate) fn own_waiting(&self) -> aws_sdk_s3::config::Builder {
         Config::builder().timeout_config(timeouts(&self.patience).disable_read_timeout().build())
     }
 

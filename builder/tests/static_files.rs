@@ -270,6 +270,44 @@ fn committed_static_files_are_packed_as_they_are_with_their_twins() {
     assert!(site.said().contains("static files keep their plain names"), "{}", site.said());
 }
 
+/// What Django itself named by content, by its own manifest, goes where browsers get it, with its twins.
+#[test]
+fn publish_puts_the_hashed_names_of_a_real_manifest_where_they_are_said_to_be() {
+    let place = "[publish]\nstatic = \"file:///WWW\"\n";
+    let site = changed(&[("mini/static/mini/no twin.txt", "short"), ("mini/static/mini/\u{e9}.css", "a {}\n")]);
+    assert_eq!(built(&site, &[]), "exit 0\n");
+    let path = |name: &str| site.dir.path().join(name);
+    let key = std::fs::read_to_string(path("ci.pub")).unwrap();
+    std::fs::write(path("trust"), format!("ci namespaces=\"release@pannier\" {key}")).unwrap();
+    std::fs::write(path("pannier.toml"), place.replace("/WWW", path("www").to_str().unwrap())).unwrap();
+    std::fs::create_dir(path("store")).unwrap();
+    let publish = || {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_pannier"));
+        let store = format!("file://{}", path("store").display());
+        let command = command.env_clear().current_dir(site.dir.path());
+        let done = command.args(["publish", "--json", "--trust", "trust", "--store", &store]).output().unwrap();
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        let result: serde_json::Value =
+            serde_json::from_slice(done.stdout.rsplit(|b| *b == b'\n').nth(1).unwrap()).unwrap();
+        (result["static"]["files"].as_u64().unwrap(), result["static"]["uploaded"].as_u64().unwrap())
+    };
+    assert_eq!(publish(), (8, 8));
+    assert_eq!(publish(), (8, 0));
+    let (there, release) = (contents(&path("www"), ""), servers::unpack(&path("dist")));
+    let names: Vec<&str> = there.keys().map(String::as_str).collect();
+    assert_snapshot!(names.join("\n"), @"
+    mini/dot.26625dcd91b3.svg
+    mini/long.26749a327966.css
+    mini/long.26749a327966.css.br
+    mini/long.26749a327966.css.gz
+    mini/long.26749a327966.css.zst
+    mini/no twin.4f09daa9d95b.txt
+    mini/site.69f787d694de.css
+    mini/é.2d6c8208b853.css
+    ");
+    assert!(there.iter().all(|(name, bytes)| std::fs::read(release.join("static").join(name)).unwrap() == *bytes));
+}
+
 /// What a site that WhiteNoise serves needs besides Django.
 const SERVING: &str = "\
 gunicorn==27.0.1 --hash=sha256:378b26b9a38adcf4592f28828233c1716acc55e833ea06bf48719782efaa0d10

@@ -124,7 +124,7 @@ impl World {
     /// Publishes a folder into any store.
     pub fn publish_to(&self, store: Box<dyn Store>, folder: &Path) -> Result<Outcome, publish::Error> {
         let publication = Publication::open(folder, store, runtime(), self.trust.clone(), clock::now())?;
-        publish::publish(publication, &Silent).map(|(outcome, _)| outcome)
+        publish::publish(publication, &Silent).map(|announced| announced.outcome)
     }
 
     /// The verified statement of a built folder.

@@ -2,9 +2,11 @@
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, missing_docs, reason = "a test")]
 
 use std::path::{Path, PathBuf};
-use std::sync::Barrier;
+use std::sync::{Arc, Barrier};
 
 use pannier_builder::publish::{Error, Outcome, Publication, TABLE};
+use pannier_builder::stages::source::Patterns;
+use pannier_builder::static_host::{self, Hosting};
 use pannier_shared::event::Silent;
 use pannier_shared::id::Target;
 use pannier_shared::steps::rehearsal::{Break, rehearse};
@@ -66,10 +68,16 @@ fn a_publication_that_breaks_at_any_step_is_seen_by_nobody_and_the_next_one_succ
         let world = World::new();
         let built = world.build("v1");
         let (store, now) = (Box::new(world.store()), clock::now());
-        let mut run = Publication::open(&built, store, runtime(), world.trust.clone(), now).unwrap();
+        let place = format!("file://{}", world.path("www").display()).parse().unwrap();
+        let host = runtime().block_on(static_host::open(&place, &|_| None)).unwrap();
+        let hosting = Hosting { host, immutable: Patterns::new(&["admin".to_owned()]), sink: Arc::new(Silent) };
+        let run = Publication::open(&built, store, runtime(), world.trust.clone(), now).unwrap();
+        let mut run = run.hosting(Some(hosting));
         assert!(rehearse(TABLE, &mut run, at, &Silent).unwrap().is_empty(), "{at:?}");
         let announced = at == Break::After(TABLE.len() - 1);
         assert_eq!(published(&world).join("release.json").exists(), announced, "{at:?}");
+        let is_hosted = world.path("www/admin/base.0123456789ab.css").exists();
+        assert!(is_hosted || !published(&world).exists(), "{at:?}: static files come first");
         let again = if announced { Outcome::SameAlready } else { Outcome::Published };
         assert_eq!(world.publish(&built).unwrap(), again, "{at:?}");
     }

@@ -67,7 +67,7 @@ impl Place {
         let store = self.store(&runtime);
         let publication = Publication::open(folder, store, runtime, self.world.trust.clone(), clock::now()).unwrap();
         let said = Said::default();
-        let (outcome, _) = publish::publish(publication, &said).unwrap();
+        let outcome = publish::publish(publication, &said).unwrap().outcome;
         assert_eq!(outcome, Outcome::Published);
         let said = said.0.into_inner().unwrap();
         let upload = said.iter().find_map(|line| line.strip_prefix("upload: ")).unwrap().to_owned();

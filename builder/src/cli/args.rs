@@ -165,6 +165,21 @@ pub struct Publish {
     pub folder: Option<PathBuf>,
     #[command(flatten)]
     pub place: Place,
+    /// Where browsers get static files: s3://bucket/prefix or file:///path, or none; `static` of `[publish]` in pannier.toml
+    #[arg(long = "static", env = "PANNIER_STATIC", value_name = "URL")]
+    pub static_host: Option<String>,
+    /// Static files whose names change with their content although Django's manifest has them not (repeatable); `immutable` of
+    /// `[publish]` in pannier.toml
+    #[arg(long, value_name = "PATTERN")]
+    pub immutable: Vec<String>,
+}
+
+impl Publish {
+    /// The flags as a layer of settings.
+    pub fn settings(&self) -> Settings {
+        let publish = settings::Publish { static_host: self.static_host.clone(), immutable: self.immutable.clone() };
+        Settings { store: self.place.store.clone(), publish, ..Settings::default() }
+    }
 }
 
 /// `pannier promote`.

@@ -11,7 +11,8 @@ use pannier_builder::inside::show::Summary;
 use pannier_builder::inside::{self, Inside};
 use pannier_builder::promote::{self, Order};
 use pannier_builder::publish::{self, Publication, STATEMENT_FILE};
-use pannier_builder::stages::source::State;
+use pannier_builder::stages::source::{Patterns, State};
+use pannier_builder::static_host::{self, Hosting};
 use pannier_builder::store::open_store;
 use pannier_builder::{keys, releases, settings};
 use pannier_shared::event::Sink;
@@ -89,11 +90,23 @@ impl Session {
     fn publish(&self, typed: &Publish) -> Result<Output, Error> {
         let folder = typed.folder.clone().map_or_else(|| only_build(Path::new("dist")), Ok)?;
         let (runtime, trust) = (runtime()?, Trust::load(&typed.place.trust)?);
+        let hosting = self.hosting(typed, &runtime)?;
         let store = self.store_to_write(&typed.place, &runtime)?;
         let location = store.location().to_owned();
-        let publication = Publication::open(&folder, store, runtime, trust, clock::now())?;
-        let (outcome, statement) = publish::publish(publication, self.sink.as_ref())?;
-        Ok(Output::published(&statement, outcome, location))
+        let publication = Publication::open(&folder, store, runtime, trust, clock::now())?.hosting(hosting);
+        Ok(Output::published(publish::publish(publication, self.sink.as_ref())?, location))
+    }
+
+    /// The place for static files that was typed, else the one of the pannier.toml here.
+    fn hosting(&self, typed: &Publish, runtime: &Runtime) -> Result<Option<Hosting>, Error> {
+        let publish = typed.settings().over(settings::load(Path::new("."))?).publish;
+        let Some(url) = publish.static_host.filter(|url| url != settings::NOWHERE) else { return Ok(None) };
+        let (host, store) = (url.parse::<Location>().map_err(Error::HostLocation)?, located(&typed.place)?);
+        if static_host::lays_open(&host, &store) {
+            return Err(Error::LaidOpen { host: host.to_string(), store: store.to_string() });
+        }
+        let host = runtime.block_on(static_host::open(&host, &|name| self.variable(name))).map_err(Error::Host)?;
+        Ok(Some(Hosting { host, immutable: Patterns::new(&publish.immutable), sink: Arc::clone(&self.sink) }))
     }
 
     fn promote(&self, typed: &Promote) -> Result<Output, Error> {
@@ -159,8 +172,11 @@ impl Session {
     }
 
     fn open(&self, location: &Location, runtime: &Runtime) -> Result<Box<dyn Store>, Error> {
-        let variable = |name: &str| self.env.get(name).map(|value| value.to_string_lossy().into_owned());
-        Ok(runtime.block_on(open_store(location, &variable))?)
+        Ok(runtime.block_on(open_store(location, &|name| self.variable(name)))?)
+    }
+
+    fn variable(&self, name: &str) -> Option<String> {
+        self.env.get(name).map(|value| value.to_string_lossy().into_owned())
     }
 }
 

@@ -8,7 +8,7 @@ use pannier_builder::stages::{
     bundle, django, documents, elf, interpreter, libc, pack, proof, requirements, scratch, sign, source, static_files,
     tools, venv, wheels,
 };
-use pannier_builder::{build, inside, promote, publish, settings};
+use pannier_builder::{build, inside, promote, publish, settings, static_host};
 use pannier_shared::archive::read;
 use pannier_shared::exit::Exit;
 use pannier_shared::report::Failure;
@@ -38,6 +38,14 @@ pub enum Error {
     Location(#[from] BadLocation),
     #[error("the store cannot be opened")]
     Store(#[from] store::Error),
+    #[error("the place for static files cannot be opened")]
+    HostLocation(#[source] BadLocation),
+    #[error("the place for static files cannot be opened")]
+    Host(#[source] store::Error),
+    #[error(
+        "static files cannot be put into {host}: the store {store} lies in it, and whoever reads them could read the releases"
+    )]
+    LaidOpen { host: String, store: String },
     #[error("there is no built release in `{}`", .0.display())]
     NothingBuilt(PathBuf),
     #[error("there are several built releases: {}", .0.iter().map(|path| format!("`{}`", path.display())).collect::<Vec<_>>().join(", "))]
@@ -78,8 +86,8 @@ impl Error {
             Self::Settings(_) | Self::NoApp | Self::NoVersion | Self::Trust(_) | Self::NoStore | Self::Location(_) => {
                 Exit::Usage
             }
-            Self::ManyBuilt(_) => Exit::Usage,
-            Self::Store(error) => Exit::from(error),
+            Self::ManyBuilt(_) | Self::LaidOpen { .. } | Self::HostLocation(_) => Exit::Usage,
+            Self::Store(error) | Self::Host(error) => Exit::from(error),
             Self::NothingBuilt(_) => Exit::NotFound,
             Self::Build(failed) if !failed.left.is_empty() => Exit::Mixed,
             Self::Build(failed) => of_build(&failed.source),
@@ -97,8 +105,8 @@ impl Error {
             Self::Settings(settings::Error::NoProject(_)) => {
                 Some("run `pannier build` with the folder of the Django project".to_owned())
             }
-            Self::Settings(_) | Self::Location(_) | Self::Runtime(_) | Self::Fs(_) => None,
-            Self::Store(error) => error.hint(),
+            Self::Settings(_) | Self::Location(_) | Self::HostLocation(_) | Self::Runtime(_) | Self::Fs(_) => None,
+            Self::Store(error) | Self::Host(error) => error.hint(),
             Self::NoApp => Some("give it with `--app NAME`, or `app = \"NAME\"` in pannier.toml".to_owned()),
             Self::NoVersion => Some("give `--version` and `--key`, or `--verify-against` and `--trust`".to_owned()),
             Self::Build(failed) => failed.source.hint(),
@@ -107,6 +115,7 @@ impl Error {
                 Some("put the line that `pannier keys new` printed into a file and name it with `--trust`".to_owned())
             }
             Self::NoStore => Some("name it with `--store`, `PANNIER_STORE`, or `store` in pannier.toml".to_owned()),
+            Self::LaidOpen { .. } => Some("give them a prefix, or a bucket, of their own".to_owned()),
             Self::NothingBuilt(_) => Some("run `pannier build` first, or name the folder that it made".to_owned()),
             Self::ManyBuilt(_) => Some("name the one to publish: `pannier publish FOLDER`".to_owned()),
             Self::Publish(error) => error.hint(),
@@ -297,8 +306,19 @@ fn of_publish(error: &publish::Error) -> Exit {
         publish::Error::Fs(_) => Exit::Machine,
         publish::Error::Statement { .. } | publish::Error::Artifact { .. } => Exit::Verification,
         publish::Error::Document { .. } => Exit::Verification,
+        publish::Error::Static { source, .. } => of_hosting(source),
         publish::Error::Store(error) => Exit::from(error),
         publish::Error::Different { .. } => Exit::Refused,
+    }
+}
+
+fn of_hosting(error: &static_host::Error) -> Exit {
+    match error {
+        static_host::Error::None | static_host::Error::NotHashed { .. } => Exit::Refused,
+        static_host::Error::Manifest { .. } | static_host::Error::Different { .. } => Exit::Refused,
+        static_host::Error::Artifact(error) => of_inside(error),
+        static_host::Error::Store(error) => Exit::from(error),
+        static_host::Error::Fs(_) => Exit::Machine,
     }
 }
 

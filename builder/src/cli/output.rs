@@ -9,13 +9,14 @@ use pannier_builder::inside::same::Verdict;
 use pannier_builder::inside::show::Summary;
 use pannier_builder::keys::{NewKey, Shown};
 use pannier_builder::promote::Promoted;
-use pannier_builder::publish::Outcome;
+use pannier_builder::publish::{Announced, Outcome};
 use pannier_builder::releases::{ChannelState, Listing, Release, TargetState};
+use pannier_builder::static_host::Hosted;
 use pannier_shared::digest::Digest;
 use pannier_shared::exit::Exit;
 use pannier_shared::id::{AppName, ChannelName, Target, Version};
 use pannier_shared::report::{Style, human, result_line};
-use pannier_shared::statement::{Channel, Statement};
+use pannier_shared::statement::Channel;
 use serde::Serialize;
 
 /// The result of a command.
@@ -46,6 +47,9 @@ pub enum Output {
         changed: bool,
         /// SHA-256 of the signed statement.
         statement: Digest,
+        /// Its static files; absent where they have no place of their own.
+        #[serde(rename = "static", skip_serializing_if = "Option::is_none")]
+        hosted: Option<Hosted>,
     },
     /// Of `promote`.
     Promote {
@@ -110,11 +114,8 @@ impl Output {
     }
 
     /// Of a publication.
-    pub fn published(
-        statement: &pannier_shared::signature::Verified<Statement>,
-        outcome: Outcome,
-        store: String,
-    ) -> Self {
+    pub fn published(announced: Announced, store: String) -> Self {
+        let Announced { outcome, statement, hosted } = announced;
         let release = &statement.release;
         Self::Publish {
             app: release.app.clone(),
@@ -123,6 +124,7 @@ impl Output {
             store,
             changed: outcome == Outcome::Published,
             statement: statement.digest(),
+            hosted,
         }
     }
 
@@ -230,11 +232,12 @@ impl Display for Output {
                 writeln!(f, "artifact   sha256:{artifact}  {}", human::bytes(*size))?;
                 writeln!(f, "statement  sha256:{statement}")
             }
-            Self::Publish { app, version, store, changed: true, .. } => {
-                writeln!(f, "{app} {version} is published in {store}")
-            }
-            Self::Publish { app, version, store, .. } => {
-                writeln!(f, "{app} {version} was published in {store} already, with the same content")
+            Self::Publish { app, version, store, changed, hosted, .. } => {
+                match changed {
+                    true => writeln!(f, "{app} {version} is published in {store}")?,
+                    false => writeln!(f, "{app} {version} was published in {store} already, with the same content")?,
+                }
+                hosted.iter().try_for_each(|hosted| writeln!(f, "{hosted}"))
             }
             Self::Promote { pointer, before, renewal, dropped } => {
                 promoted(f, pointer, before.as_ref(), *renewal, dropped)

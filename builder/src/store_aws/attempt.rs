@@ -18,10 +18,10 @@ use pannier_shared::store::wire::{Patience, Sent};
 /// In what pieces a part is handed to the connection.
 const PIECE: usize = 256 * 1024;
 
-pub(super) type Attempt<T> = Result<T, Failure>;
+pub(crate) type Attempt<T> = Result<T, Failure>;
 
 /// How one attempt failed.
-pub(super) enum Failure {
+pub(crate) enum Failure {
     /// S3 said no.
     Refused(Refusal),
     /// Nothing was sent: for want of credentials, as a rule.
@@ -34,7 +34,7 @@ pub(super) enum Failure {
     File(Error),
 }
 
-pub(super) fn failure<E: ProvideErrorMetadata + std::error::Error + 'static>(error: SdkError<E>) -> Failure {
+pub(crate) fn failure<E: ProvideErrorMetadata + std::error::Error + 'static>(error: SdkError<E>) -> Failure {
     if let Some(error) = no_credentials(&error) {
         return Failure::NotSent(error);
     }
@@ -93,7 +93,7 @@ fn causes(error: &dyn std::error::Error) -> String {
 }
 
 /// A body of at most `limit` bytes.
-pub(super) async fn body(got: GetObjectOutput, limit: u64, patience: &Patience) -> Attempt<Bytes> {
+pub(crate) async fn body(got: GetObjectOutput, limit: u64, patience: &Patience) -> Attempt<Bytes> {
     let too_long = || Failure::Wrong(format!("it has more than the {limit} bytes that are expected"));
     let length = got.content_length.and_then(|length| u64::try_from(length).ok()).unwrap_or_default();
     if length > limit {
@@ -117,19 +117,28 @@ pub(super) async fn body(got: GetObjectOutput, limit: u64, patience: &Patience) 
 }
 
 /// A file as the SDK wants it: a body of known length.
-pub(super) struct FileBody {
+pub(crate) struct FileBody {
     pieces: Pin<Box<dyn Stream<Item = Result<Bytes, Unsendable>> + Send + Sync>>,
     left: u64,
     sent: Arc<Sent>,
 }
 
 impl FileBody {
-    pub(super) fn of(upload: &Upload, sent: &Arc<Sent>) -> Self {
-        Self { pieces: Box::pin(upload.stream()), left: upload.size(), sent: Arc::clone(sent) }
+    pub(crate) fn of(upload: &Upload, sent: &Arc<Sent>) -> Self {
+        Self::of_stream(upload.stream(), upload.size(), sent)
+    }
+
+    /// A file that comes as a stream of this length.
+    pub(crate) fn of_stream(
+        pieces: impl Stream<Item = Result<Bytes, Unsendable>> + Send + Sync + 'static,
+        length: u64,
+        sent: &Arc<Sent>,
+    ) -> Self {
+        Self { pieces: Box::pin(pieces), left: length, sent: Arc::clone(sent) }
     }
 
     /// A part of a file that is in memory, in pieces: how far it came must show.
-    pub(super) fn of_bytes(bytes: &Bytes, sent: &Arc<Sent>) -> Self {
+    pub(crate) fn of_bytes(bytes: &Bytes, sent: &Arc<Sent>) -> Self {
         let (bytes, left) = (bytes.clone(), bytes.len() as u64);
         let starts = (0..bytes.len()).step_by(PIECE);
         let pieces = starts.map(move |start| Ok(bytes.slice(start..bytes.len().min(start + PIECE))));

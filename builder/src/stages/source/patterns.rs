@@ -13,6 +13,11 @@ impl Patterns {
         Self(patterns.to_vec())
     }
 
+    /// True when there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Those that match none of `paths`.
     pub fn idle(&self, paths: &[String]) -> Vec<&str> {
         let names: Vec<Vec<&str>> = paths.iter().map(|path| path.split('/').collect()).collect();

@@ -22,6 +22,9 @@ mod commands;
 mod normalise;
 mod twins;
 
+/// Manifests of Django and of django-compressor, in the static root: the app reads them and no browser asks for them.
+pub const MANIFESTS: &[&str] = &["staticfiles.json", "CACHE/manifest.json"];
+
 /// Static files that cannot be collected.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {

@@ -14,7 +14,7 @@ use pannier_shared::digest::Digest;
 use pannier_shared::sys::{cores, fs};
 use walkdir::WalkDir;
 
-use super::Error;
+use super::{Error, MANIFESTS};
 use crate::settings::Encoding;
 use crate::shelf::Shelf;
 
@@ -50,9 +50,6 @@ const KINDS: &[&str] = &[
     "yaml",
     "yml",
 ];
-
-/// Manifests of Django and of django-compressor: the app reads them and no browser asks for them.
-const MANIFESTS: &[&str] = &["staticfiles.json", "CACHE/manifest.json"];
 
 /// A larger file would keep one core busy for minutes, and pages do not hold such text.
 const LARGEST: u64 = 64 * 1024 * 1024;
