@@ -1,5 +1,6 @@
 //! The static files of a release, put where browsers get them: all are there before anybody can promote it.
 
+use pannier_shared::report::human;
 use pannier_shared::steps::Done;
 
 use super::{ARTIFACT_FILE, Error, Publication};
@@ -20,7 +21,8 @@ pub fn host(publication: &mut Publication) -> Result<Done, Error> {
         };
         Error::Static { place: place.to_owned(), state, source: Box::new(source) }
     })?;
-    let done = Done::said(hosted.to_string()).moved(hosted.sent, hosted.uploaded);
+    let said = format!("all {} are in {place}, what was missing is counted", human::number(hosted.files));
+    let done = Done::said(said).moved(hosted.sent, hosted.uploaded);
     publication.hosted = Some(hosted);
     Ok(done)
 }

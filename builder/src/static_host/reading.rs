@@ -23,8 +23,8 @@ use pannier_shared::sys::fs;
 
 use crate::inside::{self, Error};
 
-/// Files up to this size are given whole: as many as are sent at a time fit into memory.
-const WHOLE: u64 = 4 * 1024 * 1024;
+/// Files up to this size are given whole: as much as a frame of static files holds, so that a larger one has frames of its own.
+const WHOLE: u64 = 1024 * 1024;
 
 /// An artifact on this machine, its tables proven.
 #[derive(Debug)]
@@ -113,6 +113,7 @@ impl Source {
             let mut whole = Vec::new();
             self.open_frame(frame, &mut decoder, |body| {
                 if wanted.contains_key(&body.number) {
+                    begun.reserve((body.file.size - body.offset) as usize);
                     begun.extend_from_slice(body.bytes);
                     if begun.len() as u64 == body.file.size {
                         whole.push((body.number, begun.split().freeze()));

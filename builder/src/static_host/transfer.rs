@@ -20,7 +20,7 @@ use crate::inside;
 use crate::stages::source::Patterns;
 
 /// How many files are compared or put at a time: most are small, so that waiting for answers is what takes the time. With
-/// 4 MiB for each at most, it is also the bound on memory.
+/// a few MiB for each at most, it is also the bound on memory.
 const AT_ONCE: usize = 16;
 
 /// How many files are read ahead of those.
