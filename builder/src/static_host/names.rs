@@ -22,6 +22,9 @@ const FOLDER: &str = "static/";
 /// Where Django's manifest storages write what they named how: `manifest_name` of `ManifestFilesMixin`.
 pub const MANIFEST: &str = "static/staticfiles.json";
 
+/// It has a line for each file: 64 MiB are those of half a million.
+pub const MANIFEST_LIMIT: u64 = 64 * 1024 * 1024;
+
 /// The forms of it that are known, which Django itself takes for the same.
 const VERSIONS: &[&str] = &["1.0", "1.1"];
 

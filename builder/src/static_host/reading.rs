@@ -65,17 +65,10 @@ impl Source {
     }
 
     /// One file's bytes: for small ones.
-    pub fn file(self: &Arc<Self>, number: usize) -> Result<Bytes, Error> {
-        let mut bytes = BytesMut::new();
-        let frames = self.frames_of(number);
-        for frame in &frames {
-            self.open_frame(&self.contents.frames()[*frame], &mut Decoder::default(), |body| {
-                if body.number == number {
-                    bytes.extend_from_slice(body.bytes);
-                }
-            })?;
-        }
-        Ok(bytes.freeze())
+    pub fn file(self: &Arc<Self>, number: usize) -> Result<Vec<u8>, Error> {
+        let file = self.large(number);
+        let pieces: Vec<Bytes> = (0..file.pieces()).map(|at| file.piece(at)).collect::<Result<_, _>>()?;
+        Ok(pieces.concat())
     }
 
     /// Gives the bodies of these files, one after the other; `give` says whether to go on.

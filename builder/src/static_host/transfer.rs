@@ -67,14 +67,21 @@ impl Hosting {
     }
 
     fn choose(&self, source: &Arc<Source>) -> Result<Vec<Asset>> {
-        let manifest = source.files().position(|file| file.path == names::MANIFEST);
-        let manifest = manifest.map(|number| source.file(number)).transpose()?;
+        let mut files = source.files().enumerate();
+        let manifest = match files.find(|(_, file)| file.path == names::MANIFEST) {
+            Some((_, file)) if file.size > names::MANIFEST_LIMIT => {
+                return Err(Error::Manifest { why: format!("it has {} bytes", file.size) });
+            }
+            Some((number, _)) => Some(source.file(number)?),
+            None => None,
+        };
         let chosen = names::choose(source.files(), manifest.as_deref(), &self.immutable)?;
         let warn = |text| self.sink.emit(Event::Warning { text });
         if let Some(first) = chosen.gone.first() {
             let count = chosen.gone.len();
             warn(format!(
-                "Django's manifest names files that the release does not have: {count}, the first is `{first}`"
+                "Django's manifest names files that the release does not have: {count}, the first is `{}`",
+                human::harmless(first)
             ));
         }
         let names: Vec<String> = chosen.assets.iter().map(|asset| asset.name.clone()).collect();
