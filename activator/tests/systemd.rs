@@ -261,6 +261,41 @@ fn a_release_without_processes_is_refused_before_anything_is_touched() {
     assert_eq!(std::fs::read_dir(world.path("units")).unwrap().count(), 0);
 }
 
+/// Ends a task of a second when it is told to end, as celery does.
+const WORKER: &str = r#"
+say() { echo "$PANNIER_VERSION $*" >> "$PANNIER_ROOT/shared/log"; }
+trap 'sleep 1; say worker ended its task; exit 0' TERM
+say worker begins
+while :; do sleep 0.05; done
+"#;
+
+#[test]
+fn a_worker_ends_its_task_and_the_scheduler_comes_last() {
+    let world = World::new();
+    let Some(systemd) = booted(&world) else { return };
+    let worker =
+        Process { stop_timeout: Some(20.try_into().unwrap()), ..process("worker", &["/bin/sh", "worker.sh"], false) };
+    let beat = "echo \"$PANNIER_VERSION beat begins\" >> \"$PANNIER_ROOT/shared/log\"; exec sleep 600";
+    let processes = vec![worker, process("beat", &["/bin/sh", "-c", beat], false)];
+    for version in ["v1", "v2"] {
+        world.publish_running(
+            version,
+            &[("worker.sh", WORKER)],
+            Running { processes: processes.clone(), ..Running::default() },
+        );
+    }
+    systemd.ok("activate polls v1 --quiet");
+    systemd.ok("activate polls v2 --quiet");
+    let log = std::fs::read_to_string(world.path("polls/shared/log")).unwrap();
+    insta::assert_snapshot!(log, @"
+    v1 worker begins
+    v1 beat begins
+    v1 worker ended its task
+    v2 worker begins
+    v2 beat begins
+    ");
+}
+
 #[test]
 fn units_are_what_systemd_takes() {
     let world = World::new();
@@ -271,7 +306,8 @@ fn units_are_what_systemd_takes() {
         env_file = "/etc/polls.env""#;
     std::fs::write(world.path("activator.toml"), config.replace(restart, supervised)).unwrap();
     let strange = process("web", &["/bin/echo", "50%", "$HOME", "it's \"x\\\""], true);
-    publish(&world, "v1", vec![strange, worker("5")]);
+    let slow = Process { stop_timeout: Some(900.try_into().unwrap()), ..worker("5") };
+    publish(&world, "v1", vec![strange, slow]);
     world.ok("fetch polls v1");
     insta::assert_snapshot!(world.ok("units polls v1"), @r#"
     ### pannier-polls.web.service
@@ -389,6 +425,7 @@ fn units_are_what_systemd_takes() {
     Environment="PANNIER_ROOT=DIR/srv/polls"
     Environment="PANNIER_RELEASE=DIR/srv/polls/releases/v1"
     EnvironmentFile=/etc/polls.env
+    TimeoutStopSec=900
     ExecStart=
     ExecStart="sleep" "5"
     "#);
