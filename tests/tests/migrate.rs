@@ -141,6 +141,7 @@ fn from_the_first_release_to_the_last_and_back(database: &Database) -> World {
         [0]
         $ activate polls v3 --migrate
         v3 serves (before: v2)
+        warning: `v2` serves on, and may fail without what this takes away: audit.0008_no_note: destructive (drops the column of audit.entry.note)
         [0]
         $ rollback polls
         error: failed to rollback `v2` of `polls`
@@ -164,6 +165,7 @@ fn from_the_first_release_to_the_last_and_back(database: &Database) -> World {
         insta::assert_snapshot!(talk.said(), @r"
         $ activate polls v4 --migrate
         v4 serves (before: v2)
+        warning: `v2` serves on, and may fail without what this takes away: audit.0008_no_note: destructive (drops the column of audit.entry.note)
         [0]
         $ rollback polls
         error: failed to rollback `v2` of `polls`

@@ -19,6 +19,7 @@ use pannier_shared::sys::{fs, host};
 use tokio::runtime::Runtime;
 
 use crate::activate::one_line;
+use crate::described::described;
 use crate::journal::{Ongoing, Operation, Outcome};
 use crate::node::{Node, NotHere};
 use crate::record;
@@ -295,8 +296,23 @@ fn look(run: &mut Migration) -> Result<Done, Error> {
         return Ok(Done::said(counted(ways.values().map(|way| way.expected.len()).sum(), "to take back")));
     }
     run.databases = ask(&run.client)?;
+    warn_of_destructive(run)?;
     let pending = run.databases.iter().map(|database| database.pending.len()).sum();
     Ok(Done::said(counted(pending, "pending")))
+}
+
+/// What serves runs on with what is left.
+fn warn_of_destructive(run: &Migration) -> Result<(), Error> {
+    let Some(serving) = run.node.state.live_version().filter(|live| **live != run.request.version) else {
+        return Ok(());
+    };
+    let Some(said) = described(&run.node.root.release(&run.request.version))? else { return Ok(()) };
+    let pending = run.databases.iter().flat_map(|database| schema::judged(&database.pending, &said.migrations));
+    for one in pending.filter(schema::Judged::is_destructive) {
+        let text = format!("`{serving}` serves on, and may fail without what this takes away: {one}");
+        run.sink.emit(Event::Warning { text });
+    }
+    Ok(())
 }
 
 fn counted(count: usize, what: &str) -> String {
