@@ -137,6 +137,20 @@ impl Cursor<'_> {
         made.map_err(|errno| dir.failed("make the link", relative, errno))
     }
 
+    /// Points a symlink at `target` in one step, in the place of the link or file that has the name: at every instant it is
+    /// the old one or the new one. Not durable by itself.
+    pub fn swap_symlink(&mut self, target: &str, relative: &str) -> Result<()> {
+        let dir = self.dir;
+        let (within, name) = self.at(relative)?;
+        let temporary = super::fs::temporary(name);
+        let made = rustix::fs::symlinkat(target, within, temporary.as_str());
+        made.map_err(|errno| dir.failed("make the link", relative, errno))?;
+        rustix::fs::renameat(within, temporary.as_str(), within, name).map_err(|errno| {
+            let _ = rustix::fs::unlinkat(within, temporary.as_str(), AtFlags::empty());
+            dir.failed("put a link in the place of", relative, errno)
+        })
+    }
+
     /// Gives an open file another name: the very file that `file` is, whatever its old name means by now. False
     /// when such a link is not possible here: another file system, one without links, or one link too many.
     pub fn link_file(&mut self, file: &File, relative: &str) -> Result<bool> {
@@ -179,6 +193,19 @@ impl Cursor<'_> {
         let (within, name) = self.at(relative)?;
         let removed = rustix::fs::unlinkat(within, name, AtFlags::empty());
         removed.map_err(|errno| dir.failed("remove", relative, errno))
+    }
+
+    /// Removes a folder that is empty; false where it is not.
+    pub fn remove_empty_dir(&mut self, relative: &str) -> Result<bool> {
+        let dir = self.dir;
+        let (within, name) = self.at(relative)?;
+        let removed = rustix::fs::unlinkat(within, name, AtFlags::REMOVEDIR);
+        self.folders.retain(|(folder, _)| folder != relative);
+        match removed {
+            Ok(()) => Ok(true),
+            Err(Errno::NOTEMPTY | Errno::EXIST) => Ok(false),
+            Err(errno) => Err(dir.failed("remove the folder", relative, errno)),
+        }
     }
 
     fn open(&mut self, relative: &str, flags: OFlags, mode: Mode) -> Result<File> {
@@ -310,6 +337,26 @@ mod tests {
         }
         assert!(dir.cursor().create("out", 0o644).is_err());
         assert!(list(outside.path()).unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_link_is_swapped_and_only_an_empty_folder_removed() {
+        let root = tempfile::tempdir().unwrap();
+        let dir = Dir::open(root.path()).unwrap();
+        let mut cursor = dir.cursor();
+        cursor.create_dir("d").unwrap();
+        for target in ["one", "two"] {
+            cursor.swap_symlink(target, "d/link").unwrap();
+            assert_eq!(super::super::fs::read_link(&root.path().join("d/link")).unwrap(), Path::new(target));
+        }
+        assert_eq!(list(&root.path().join("d")).unwrap(), ["link"]);
+        assert!(!cursor.remove_empty_dir("d").unwrap());
+        cursor.remove_file("d/link").unwrap();
+        assert!(cursor.remove_empty_dir("d").unwrap());
+        // A folder of the same name is another one, and is opened anew.
+        cursor.create_dir("d").unwrap();
+        cursor.create_symlink("one", "d/link").unwrap();
+        assert!(cursor.remove_empty_dir("e").unwrap_err().is_not_found());
     }
 
     #[test]

@@ -235,6 +235,14 @@ pub fn list(dir: &Path) -> Result<Vec<std::ffi::OsString>> {
     Ok(names)
 }
 
+/// The names in a directory and what has each, a link not followed; in no order.
+pub fn entries(dir: &Path) -> Result<Vec<(std::ffi::OsString, std::fs::FileType)>> {
+    let entries = open_again(|| std::fs::read_dir(dir)).map_err(failed("list", dir))?;
+    let entries: io::Result<Vec<_>> =
+        entries.map(|entry| entry.and_then(|entry| Ok((entry.file_name(), entry.file_type()?)))).collect();
+    entries.map_err(failed("list", dir))
+}
+
 /// Opens again when that was interrupted: std does so with files, and not with folders.
 fn open_again<T>(open: impl Fn() -> io::Result<T>) -> io::Result<T> {
     loop {
@@ -386,10 +394,20 @@ fn parent(path: &Path) -> &Path {
     }
 }
 
-/// A fresh name beside `path`: hidden, random, recognisable as ours by `.tmp-`.
+/// A fresh name beside `path`.
 fn sibling(path: &Path) -> PathBuf {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    parent(path).join(format!(".{name}.tmp-{}", random_name()))
+    parent(path).join(temporary(&path.file_name().unwrap_or_default().to_string_lossy()))
+}
+
+/// A fresh name for what will be called `name`: hidden, random, recognisable as ours by `.tmp-`.
+pub(super) fn temporary(name: &str) -> String {
+    format!(".{name}.tmp-{}", random_name())
+}
+
+/// Whether a name is one that was made for the time until something gets its own.
+pub fn is_temporary(name: &str) -> bool {
+    let random = name.strip_prefix('.').and_then(|rest| Some(rest.rsplit_once(".tmp-")?.1));
+    random.is_some_and(|random| random.len() == 16 && random.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }
 
 /// Sixteen random hex digits, for temporary names.
@@ -440,6 +458,15 @@ mod tests {
         swap_symlink(Path::new("releases/b"), &link).unwrap();
         assert_eq!(read_link(&link).unwrap(), Path::new("releases/b"));
         assert_eq!(list(dir.path()).unwrap(), ["current"]);
+    }
+
+    #[test]
+    fn temporary_names_are_known_again() {
+        assert!(is_temporary(&temporary("a.tmp-b.css")));
+        for other in ["a.css", ".a.css", ".a.tmp-", ".a.tmp-0011", "a.tmp-0011223344556677", ".a.tmp-001122334455667x"]
+        {
+            assert!(!is_temporary(other), "{other}");
+        }
     }
 
     #[test]
