@@ -142,6 +142,7 @@ fn described(version: &str) -> Description {
             asgi: None,
             static_url: "/static/".to_owned(),
             static_hashed: true,
+            static_manifest: "staticfiles.json".into(),
         },
         running: Default::default(),
         migrations: Default::default(),

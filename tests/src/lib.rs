@@ -227,6 +227,7 @@ pub fn description(version: &str) -> Description {
             asgi: None,
             static_url: "/static/".to_owned(),
             static_hashed: true,
+            static_manifest: "staticfiles.json".into(),
         },
         running: Default::default(),
         migrations: Default::default(),

@@ -110,6 +110,7 @@ pub fn described(version: &str) -> Description {
             asgi: None,
             static_url: "/static/".into(),
             static_hashed: true,
+            static_manifest: "staticfiles.json".into(),
         },
         running: Default::default(),
         migrations: Default::default(),

@@ -160,6 +160,7 @@ def static(settings):
         "local": local,
         "root": os.path.realpath(staticfiles_storage.location) if has_folder else None,
         "hashed": issubclass(kind, HashedFilesMixin),
+        "manifest": getattr(kind, "manifest_name", "staticfiles.json"),
     }
 
 

@@ -167,6 +167,21 @@ pub struct Django {
     pub static_url: String,
     /// True when the static storage gives files hashed names.
     pub static_hashed: bool,
+    /// The storage's list of these names, below `static/`; absent where it is called as Django calls it, and in a release that
+    /// was built before this was noted.
+    #[serde(default = "usual_manifest", skip_serializing_if = "is_usual_manifest")]
+    pub static_manifest: String,
+}
+
+/// What Django calls that list (`ManifestFilesMixin.manifest_name`).
+pub const USUAL_MANIFEST: &str = "staticfiles.json";
+
+fn usual_manifest() -> String {
+    USUAL_MANIFEST.to_owned()
+}
+
+fn is_usual_manifest(name: &str) -> bool {
+    name == USUAL_MANIFEST
 }
 
 /// A document beside the archive.

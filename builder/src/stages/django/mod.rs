@@ -1,7 +1,7 @@
 //! Django: what the project says of itself when its settings are loaded, without a database and without secrets.
 
 use pannier_shared::event::{Event, Sink};
-use pannier_shared::statement;
+use pannier_shared::statement::{self, USUAL_MANIFEST};
 use pannier_shared::sys::{fs, process};
 use serde::Deserialize;
 
@@ -39,6 +39,8 @@ pub struct Static {
     pub root: Option<String>,
     /// True when it gives files hashed names.
     pub hashed: bool,
+    /// Where it lists these, below the folder.
+    pub manifest: String,
 }
 
 /// A project that Django cannot load.
@@ -169,6 +171,7 @@ pub fn describe(scratch: &Scratch, folder: &str, judgements: &Judgements, sink: 
         asgi: answer.asgi,
         static_url: answer.static_url,
         static_hashed: answer.statics.as_ref().is_some_and(|statics| statics.hashed),
+        static_manifest: answer.statics.as_ref().map_or(USUAL_MANIFEST, |statics| &statics.manifest).to_owned(),
     };
     let migrations = migrations::judged(answer.migrations, judgements)?;
     Ok(Project { django, migrations, statics: answer.statics })

@@ -310,7 +310,7 @@ mod tests {
 
     fn statics(root: Option<&str>) -> Static {
         let backend = "django.contrib.staticfiles.storage.StaticFilesStorage".to_owned();
-        Static { backend, local: true, root: root.map(str::to_owned), hashed: false }
+        Static { backend, local: true, root: root.map(str::to_owned), hashed: false, manifest: String::new() }
     }
 
     fn located(root: Option<&str>) -> Result<Root, Error> {
