@@ -32,12 +32,13 @@ mod error;
 mod hooks;
 mod migrations;
 mod shared;
+mod statics;
 
 pub use error::{Error, Failure};
 pub use migrations::{OnSchema, Unfit};
 
 /// The steps, in order, each with what takes it back.
-fn table<'a>() -> [Step<Activation<'a>, Error>; 12] {
+fn table<'a>() -> [Step<Activation<'a>, Error>; 13] {
     let nothing = Undo::Nothing;
     [
         Step { name: "hooks", does: "read the release's hooks", run: hooks::read, undo: Undo::By(hooks::on_failure) },
@@ -59,6 +60,12 @@ fn table<'a>() -> [Step<Activation<'a>, Error>; 12] {
             does: "see that code and databases fit",
             run: migrations::fit,
             undo: Undo::By(migrations::undo),
+        },
+        Step {
+            name: "static",
+            does: "keep its hashed static files servable",
+            run: statics::keep,
+            undo: Undo::By(statics::give_back),
         },
         Step {
             name: "before_switch",
@@ -206,6 +213,8 @@ struct Activation<'a> {
     reversed: Option<Version>,
     /// Whether `on_failure` was run.
     failure_told: bool,
+    /// Whether a hashed name means one file in it and another in an older release.
+    is_ambiguous: bool,
 }
 
 impl<'a> Activation<'a> {
@@ -241,6 +250,7 @@ impl<'a> Activation<'a> {
             env: None,
             reversed: None,
             failure_told: false,
+            is_ambiguous: false,
         })
     }
 
@@ -401,6 +411,7 @@ fn ask(run: &mut Activation) -> Result<Done, Error> {
 fn settle(run: &mut Activation) -> Result<Done, Error> {
     run.node.state.confirm(run.direction, clock::now());
     run.node.save().map_err(|error| run.because(error.into()))?;
+    statics::settle(run);
     Ok(Done::said(format!("`{}` is healthy", run.version)))
 }
 

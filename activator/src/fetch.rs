@@ -32,6 +32,7 @@ use crate::plan::Plan;
 use crate::record;
 use crate::resolve::{What, already_here};
 use crate::state::{Release, State};
+use crate::statics;
 use crate::steps::ahead::{Ahead, fetch_ahead};
 use crate::steps::fetch::{self as transfer_step, Transferred};
 use crate::steps::reuse::{self as reuse_step, Method, Reused};
@@ -127,7 +128,11 @@ pub fn fetch_unless_older(
     let fetched = Fetched { version: run.version.clone(), moved: run.moved };
     run.end(&ran);
     match ran {
-        Ok(()) => Ok(fetched),
+        Ok(()) => {
+            // A node that has switched already renders pages whose files another one may be asked for.
+            statics::tidy(&node.root, &node.state, sink);
+            Ok(fetched)
+        }
         Err(steps::Failure { error, left, .. }) => Err(failed(error, left)),
     }
 }

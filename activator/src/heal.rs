@@ -42,6 +42,7 @@ use crate::node::{Error, Node};
 use crate::prune;
 use crate::record;
 use crate::state::State;
+use crate::statics;
 use crate::steps::start::start;
 use crate::steps::switch::switch;
 
@@ -68,6 +69,9 @@ pub fn heal(node: &mut Node, current: &Current, sink: &dyn Sink) -> Result<(), E
         notes.extend(start_again(node));
     }
     environment::tidy(&node.root, &node.state)?;
+    if !unended.is_empty() || !notes.is_empty() {
+        statics::tidy(&node.root, &node.state, sink);
+    }
     for unended in unended {
         node.journal.close(&unended, &notes.join("; "))?;
     }

@@ -4,6 +4,7 @@
 //! <root>/releases/<version>/     a release: complete or absent, never half
 //! <root>/current                 link to `releases/<version>`: what serves
 //! <root>/shared/                 the app's own writable files, which live across releases
+//! <root>/static/                 the hashed static files of all of them, as links (see `statics`)
 //! <root>/.pannier/state.json     what the node knows of its releases (see `state`)
 //! <root>/.pannier/journal.jsonl  what was begun and ended (see `journal`)
 //! <root>/.pannier/lock           held by whoever changes anything here
@@ -232,6 +233,23 @@ impl Root {
     /// The app's own writable files.
     pub fn shared(&self) -> PathBuf {
         self.path.join("shared")
+    }
+
+    /// The names of the hashed static files of all releases (see `statics`).
+    pub fn static_files(&self) -> PathBuf {
+        self.path.join("static")
+    }
+
+    /// Whether that folder, where it is there, is fit to be worked in.
+    pub fn check_static_files(&self) -> Result<(), Error> {
+        if fs::exists(&self.static_files()) { self.check(&self.static_files()).map(|_| ()) } else { Ok(()) }
+    }
+
+    /// Makes that folder where it is missing. Not with the others: an app without hashed static files has none, and one that
+    /// somebody else made is no reason to do nothing at all.
+    pub fn prepare_static_files(&self) -> Result<(), Error> {
+        make_folder(&self.static_files())?;
+        self.check_static_files()
     }
 
     /// What Pannier keeps for itself.

@@ -106,6 +106,12 @@ impl Ledger {
         (seen == (look.size, look.modified, look.changed, sha256)).then_some(row.at)
     }
 
+    /// What the file that looks like this held when it was last read; `None` if it must be read.
+    pub fn content(&self, look: &Look) -> Option<Digest> {
+        let row = &self.rows[find(&self.rows, look.inode)?];
+        self.knows(look, &row.sha256).map(|_| row.sha256)
+    }
+
     /// Whether it knows nothing at all.
     pub fn is_empty(&self) -> bool {
         self.rows.is_empty()
@@ -205,6 +211,8 @@ mod tests {
             assert_eq!(ledger.knows(&hashed(inode).look, &Digest::of(b"content")), Some(AT));
         }
         assert_eq!(ledger.knows(&hashed(4).look, &Digest::of(b"content")), None);
+        assert_eq!(ledger.content(&hashed(3).look), Some(Digest::of(b"content")));
+        assert_eq!(ledger.content(&Look { size: 8, ..hashed(3).look }), None);
     }
 
     #[test]

@@ -32,6 +32,7 @@ pub mod resolve;
 pub mod rollback;
 pub mod run;
 pub mod state;
+pub mod statics;
 pub mod status;
 pub mod steps;
 pub mod units;

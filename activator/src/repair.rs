@@ -27,6 +27,7 @@ use crate::layout::Root;
 use crate::node::{Node, NotHere};
 use crate::resolve::{AnotherHere, already_here};
 use crate::state::{Release, State};
+use crate::statics;
 use crate::steps::{confirm, start};
 use crate::verify::{self, Finding, kept_statement, verify_in};
 
@@ -148,6 +149,7 @@ pub fn repair(
         let new: Vec<Version> = sharing.into_iter().filter(is_new).collect();
         todo.extend(new);
     }
+    statics::tidy(&node.root, &node.state, sink);
     Ok(done)
 }
 

@@ -14,6 +14,9 @@ const CALLS: &[&str] = &[
     "rename",
     "renameat2",
     "symlink",
+    "symlinkat",
+    "mkdirat",
+    "renameat",
     "unlink",
     "unlinkat",
     "rmdir",
@@ -37,7 +40,7 @@ fn world() -> World {
     world.restart_by(START);
     world.configure_without_health();
     for version in ["v1", "v2", "bad"] {
-        world.publish_good(version);
+        world.publish_static(version);
         world.ok(&format!("fetch polls {version}"));
     }
     world.ok("activate polls v1");
@@ -52,6 +55,7 @@ const DISK_CALLS: &[&str] = &[
     "mkdir",
     "mkdirat",
     "rename",
+    "renameat",
     "renameat2",
     "symlink",
     "symlinkat",
@@ -77,12 +81,13 @@ fn started(world: &World) -> String {
     std::fs::read_to_string(world.root().join("shared/started")).unwrap().trim().to_owned()
 }
 
-/// Kills `activate VERSION` before its first call of each kind, its second, ... until it lives to its end; gives how
+/// Kills `activate VERSION`, of whose static files one name is missing, before its first call of each kind, its second, ... until it lives to its end; gives how
 /// often it was killed, and how often the new release stayed.
 fn everywhere(world: &World, version: &str) -> (usize, usize) {
     let (mut kills, mut stayed) = (0, 0);
     for (kind, call) in CALLS.iter().enumerate() {
         for at in tried(kind) {
+            let _ = std::fs::remove_file(world.root().join(format!("static/js/{version}.1.js")));
             let lived = !killed(world, &format!("activate polls {version} --even-if-bad"), call, at);
             stayed += usize::from(!lived && settled(world, &format!("{call} {at}")) == version);
             world.ok("activate polls v1 --downgrade");
@@ -103,6 +108,7 @@ fn settled(world: &World, at: &str) -> String {
     world.ok("fetch polls v1");
     let serving = world.current().unwrap();
     assert_eq!(started(world), serving, "after a kill at {at}");
+    assert!(world.has_static("v1") && world.has_static(&serving), "after a kill at {at}");
     let status = world.ok("status polls");
     assert!(
         status.contains(&format!("serving   {serving} (healthy)")) && !status.contains("begun"),
@@ -158,8 +164,8 @@ fn a_call_that_fails_anywhere_fails_the_run_cleanly_or_not_at_all() {
     let world = World::new();
     world.restart_by(START);
     world.configure_without_health();
-    world.publish_good("v1");
-    world.publish_good("v2");
+    world.publish_static("v1");
+    world.publish_static("v2");
     world.ok("activate polls v1");
     for (kind, call) in DISK_CALLS.iter().enumerate() {
         for at in tried(kind) {
@@ -178,6 +184,7 @@ fn a_call_that_fails_anywhere_fails_the_run_cleanly_or_not_at_all() {
                 other => panic!("{other:?} by {said}"),
             };
             assert_eq!((serving.as_str(), started.as_str()), (expected, expected), "{said}");
+            assert!(world.has_static("v1") && (expected == "v1" || world.has_static("v2")), "{said}");
             let synced =
                 !call.contains("sync") || expected == "v1" || said.contains("the journal's last line is missing");
             assert!(synced, "a sync that failed was taken for one that did not: {said}");

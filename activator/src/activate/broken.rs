@@ -10,9 +10,14 @@ use super::*;
 use crate::steps::restart::Restart;
 use crate::testing::{Fixture, facts, runtime, v};
 
-/// A node where v1 serves and v2 is prepared, with variables; what was started last stands in `started`.
+/// A node where v1 serves and v2 is prepared, with variables; what was started last stands in `started`. Both have a hashed file of
+/// one name, which is not the same file.
 fn serving() -> Fixture {
     let mut fixture = Fixture::with(&["v1", "v2"]);
+    for version in ["v1", "v2"] {
+        let manifest = r#"{"paths": {"a.js": "a.0f.js"}}"#;
+        fixture.lay_static(version, &[("staticfiles.json", manifest), ("a.0f.js", version)]);
+    }
     fixture.configure_variables("SECRET_KEY=one\n");
     let command = ["sh", "-c", "echo $PANNIER_VERSION > ../../started"].map(str::to_owned).to_vec();
     fixture.config.restart = Some(Restart { command, timeout: Duration::from_secs(20), env_file: None, user: None });

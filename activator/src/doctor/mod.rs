@@ -26,7 +26,7 @@ mod store;
 mod units;
 
 /// The checks: those of the node first, then those of each app.
-fn table() -> [Check; 17] {
+fn table() -> [Check; 18] {
     use Look::{App, Node};
     [
         Check { name: "configuration", look: Node(node::configuration) },
@@ -43,6 +43,7 @@ fn table() -> [Check; 17] {
         Check { name: "releases", look: App(record::releases) },
         Check { name: "user", look: App(app::user) },
         Check { name: "shared", look: App(app::shared) },
+        Check { name: "static", look: App(record::static_files) },
         Check { name: "restart", look: App(app::restart) },
         Check { name: "units", look: App(units::differing) },
         Check { name: "health", look: App(app::health) },

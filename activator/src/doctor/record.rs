@@ -5,6 +5,7 @@ use std::path::Path;
 
 use jiff::SignedDuration;
 use pannier_shared::id::Version;
+use pannier_shared::report::human;
 use pannier_shared::signature::{Trust, verify};
 use pannier_shared::statement::{Description, Document, Statement};
 use pannier_shared::sys::fs;
@@ -16,6 +17,7 @@ use crate::layout::Root;
 use crate::leftover::Leftover;
 use crate::node::View;
 use crate::record;
+use crate::statics;
 use crate::status::{Verdict, status};
 
 /// A command that takes longer than this hangs, or waits for something that a person should know of.
@@ -119,6 +121,34 @@ pub(super) fn releases(examined: &Examined, patient: &Patient) -> Vec<Found> {
         found.push(Found::ok(format!("all {fit} on this node can run on it")));
     }
     found
+}
+
+/// Whether what serves has its hashed static files among those that are kept for older pages.
+pub(super) fn static_files(_: &Examined, patient: &Patient) -> Vec<Found> {
+    let Ok(View { app, root: Some(root), state, .. }) = View::open(patient.name, patient.config) else {
+        return Vec::new();
+    };
+    let Some(version) = state.live_version() else { return Vec::new() };
+    vec![match statics::missing(&root, version) {
+        Ok(None) => return Vec::new(),
+        Ok(Some((0, names))) => Found::ok(format!("all {} hashed names are there", human::number(names))),
+        Ok(Some((missing, names))) => {
+            let (missing, names) = (human::number(missing), human::number(names));
+            let says = format!(
+                "{missing} of {names} hashed names of `{version}` are not in {}",
+                root.static_files().display()
+            );
+            Found::warning(
+                says,
+                format!("`pannier-activator repair {app}` lays them again, and so does the next activation"),
+            )
+        }
+        Err(error) => {
+            let trouble = Trouble::of(&error, error.hint());
+            let look = || format!("see what is there: `ls -l {}`", root.static_files().display());
+            Found::warning(trouble.says, trouble.hint.unwrap_or_else(look))
+        }
+    }]
 }
 
 /// What of a release decides whether it can run, as a text to compare.

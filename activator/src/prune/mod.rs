@@ -4,7 +4,8 @@
 //! to stays, and so does what a process uses (`sys::in_use`), and what is leased: whoever holds a lock on a release's folder
 //! (`flock --shared /srv/polls/releases/v1 some-command`) keeps it for as long as the lock is held.
 //!
-//! [`table`] removes one release, as an operation of its own. A release leaves `releases/` in one step, so that what is there
+//! [`table`] removes one release, as an operation of its own. First its hashed static files are led to other releases, and
+//! the names that only it has are taken away, so that no name leads nowhere (see `statics`). A release leaves `releases/` in one step, so that what is there
 //! is always whole, and only then the processes are looked at once more: nobody can find it any more, and who found it
 //! before is seen. Up to there all is taken back when something fails. Once the record has forgotten it, it stays away, and
 //! `heal` goes on where an interrupted removal ended (see [`tidy`]).
@@ -23,6 +24,7 @@ use crate::environment;
 use crate::journal::{Ongoing, Operation, Outcome};
 use crate::node::Node;
 use crate::state::State;
+use crate::statics;
 
 mod choose;
 mod decide;
@@ -35,8 +37,9 @@ pub use size::{Size, freed};
 pub use tidy::tidy;
 
 /// The steps that remove one release.
-fn table<'a>() -> [Step<Removal<'a>, Error>; 4] {
+fn table<'a>() -> [Step<Removal<'a>, Error>; 5] {
     [
+        Step { name: "static", does: "leave its hashed static files", run: leave, undo: Undo::By(come_back) },
         Step { name: "hide", does: "take it out of `releases/`", run: hide, undo: Undo::By(show) },
         Step { name: "look", does: "see that nobody uses it", run: look, undo: Undo::Nothing("it only looks") },
         Step { name: "forget", does: "take it out of the record", run: forget, undo: Undo::By(recall) },
@@ -169,11 +172,28 @@ impl<'a> Removal<'a> {
     }
 }
 
-fn hide(run: &mut Removal) -> Result<Done, Error> {
-    let (place, away) = run.places();
-    if run.node.root.is_current(&run.version) {
+/// A union that is not ours has no names that lead to it.
+fn leave(run: &mut Removal) -> Result<Done, Error> {
+    let root = &run.node.root;
+    if root.is_current(&run.version) {
         return Err(run.stays(Stay::Current));
     }
+    let others: Vec<Version> = statics::kept(&run.before).into_iter().filter(|it| *it != run.version).collect();
+    match statics::leave(root, &run.version, &others) {
+        Err(statics::Error::Fs(error)) => Err(error.into()),
+        left => Ok(Done::default().moved(0, left.unwrap_or_default())),
+    }
+}
+
+fn come_back(run: &mut Removal) -> Result<(), Error> {
+    match statics::set_right(&run.node.root, &statics::kept(&run.before)) {
+        Err(statics::Error::Fs(error)) => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
+fn hide(run: &mut Removal) -> Result<Done, Error> {
+    let (place, away) = run.places();
     run.lock = lock::try_folder(&place)?;
     if run.lock.is_none() {
         return Err(run.stays(Stay::Leased));

@@ -7,9 +7,14 @@ use super::*;
 use crate::state::Standing;
 use crate::testing::{Fixture, v};
 
-/// A node where `a`, `b` and `c` were healthy in this order and two stay.
+/// A node where `a`, `b` and `c` were healthy in this order and two stay; each has a hashed file of its own, and all have one.
 fn serving() -> Fixture {
     let mut fixture = Fixture::with(&["a", "b", "c"]);
+    for version in ["a", "b", "c"] {
+        let own = format!("js/{version}.1f.js");
+        let manifest = format!(r#"{{"paths": {{"own": "{own}", "all": "all.0f.js"}}}}"#);
+        fixture.lay_static(version, &[("staticfiles.json", &manifest), (&own, version), ("all.0f.js", "all")]);
+    }
     fixture.config.keep = Keep { healthy: 2, failed: 1, unseen: Unseen::UseNothing };
     fixture.configure_variables("SECRET_KEY=one\n");
     for version in ["a", "b", "c"] {
@@ -27,6 +32,14 @@ fn pruned(fixture: &Fixture) -> String {
 /// How many copies of the app's variables are kept.
 fn copies(fixture: &Fixture) -> usize {
     fs::list(&fixture.root().envs()).unwrap().len()
+}
+
+/// How many names of hashed static files there are; each leads to a file.
+fn static_names(fixture: &Fixture) -> usize {
+    let union = fixture.root().static_files();
+    let js = fs::list(&union.join("js")).unwrap_or_default();
+    assert!(js.iter().all(|name| union.join("js").join(name).is_file()) && union.join("all.0f.js").is_file());
+    js.len() + 1
 }
 
 /// The facts about the disk that a prune may change.
@@ -135,6 +148,7 @@ fn undoing_can_run_twice_and_after_any_step_but_the_last() {
             assert_eq!(steps::undo(&table(), &mut run, &fixture.told).len(), 0);
             assert_eq!(facts(&fixture), before, "after {steps} steps");
             assert_eq!(run.node.state, before.3);
+            assert_eq!(static_names(&fixture), 4, "after {steps} steps");
         }
     }
 }
@@ -156,10 +170,14 @@ fn an_interrupted_removal_is_taken_back_or_finished() {
         drop(fixture.open().unwrap());
         let after = facts(&fixture);
         match steps {
-            0..=2 => assert_eq!((after, copies(&fixture)), (before, 3), "after {steps} steps"),
+            0..=3 => {
+                assert_eq!((after, copies(&fixture)), (before, 3), "after {steps} steps");
+                assert_eq!(static_names(&fixture), 4, "after {steps} steps");
+            }
             _ => {
                 let counts = (after.0.len(), after.1.len(), after.2.len(), copies(&fixture));
                 assert_eq!(counts, (2, 0, 2, 2), "after {steps} steps");
+                assert_eq!(static_names(&fixture), 3, "after {steps} steps");
             }
         }
         assert_eq!(fixture.current().as_deref(), Some("c"));

@@ -117,6 +117,25 @@ impl Fixture {
         std::fs::write(path, serde_json::to_vec(&description).unwrap()).unwrap();
     }
 
+    /// Lays static files into a release, which says that they have hashed names.
+    pub fn lay_static(&self, version: &str, files: &[(&str, &str)]) {
+        let folder = self.root().release(&v(version)).join("static");
+        for (name, text) in files {
+            let path = folder.join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        }
+        self.describe(version, |_| ());
+    }
+
+    /// Lets a release say of itself what every other says, changed.
+    pub fn describe(&self, version: &str, change: impl FnOnce(&mut Description)) {
+        let mut description = described(version);
+        change(&mut description);
+        let path = self.root().release(&v(version)).join(".pannier/release.json");
+        std::fs::write(path, serde_json::to_vec(&description).unwrap()).unwrap();
+    }
+
     /// Where `current` leads.
     pub fn current(&self) -> Option<String> {
         self.root().where_current_leads().unwrap().version().map(|version| version.as_str().to_owned())

@@ -119,6 +119,21 @@ impl World {
         self.publish(version, &[GOOD, &own].concat());
     }
 
+    /// One with hashed static files, too: `all.0.css` and `VERSION.1.js` with a twin.
+    pub fn publish_static(&self, version: &str) {
+        let (files, own) = ([GOOD, &[("version.txt", version)]].concat(), format!("js/{version}.1.js"));
+        let twin = format!("{own}.gz");
+        let statics = [("css/all.0.css", "all"), ("css/all.css", version), (own.as_str(), version), (&twin, "twin")];
+        release::publish_static(&self.path("store"), &self.key, version, &files, &statics);
+    }
+
+    /// Whether all hashed static files of a release are to be had by their names.
+    pub fn has_static(&self, version: &str) -> bool {
+        let of = |name: &str| std::fs::read_to_string(self.root().join("static").join(name)).ok();
+        let own = of(&format!("js/{version}.1.js")).zip(of(&format!("js/{version}.1.js.gz")));
+        of("css/all.0.css").as_deref() == Some("all") && own == Some((version.to_owned(), "twin".to_owned()))
+    }
+
     /// Points a channel at a published version.
     pub fn promote(&self, channel: &str, version: &str, serial: u64) {
         self.promote_until(channel, version, serial, "2126-01-01T00:00:00Z");

@@ -2,7 +2,7 @@
 #![allow(dead_code, reason = "every test program uses its part")]
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, reason = "tests play the builder")]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use pannier_shared::archive::toc::{Class, Group};
@@ -28,6 +28,38 @@ pub fn publish(
 /// A release that says how it is run, in its statement and in its tree.
 pub fn publish_running(store: &Path, key: &SigningKey, version: &str, files: &[(&str, &str)], running: Running) {
     let description = Description { running, ..described(version) };
+    publish_described(store, key, version, files, Vec::new(), description);
+}
+
+/// A release with these files in `static/`, and a manifest that says that those whose names have two dots are hashed.
+pub fn publish_static(store: &Path, key: &SigningKey, version: &str, files: &[(&str, &str)], statics: &[(&str, &str)]) {
+    let (source, group) = (tempfile::tempdir().unwrap(), Group { class: Class::Static, name: String::new() });
+    let hashed =
+        statics.iter().map(|(name, _)| *name).filter(|name| name.split('.').count() == 3 && !name.ends_with(".gz"));
+    let paths: BTreeMap<&str, &str> = hashed.map(|name| (name.split('.').next().unwrap(), name)).collect();
+    let manifest = serde_json::json!({"paths": paths, "version": "1.1", "hash": ""}).to_string();
+    let folder = |path: String| Member { path, group: group.clone(), content: Content::Folder };
+    let mut members = vec![folder("static".into())];
+    let folders: BTreeSet<&str> = statics.iter().filter_map(|(name, _)| Some(name.rsplit_once('/')?.0)).collect();
+    members.extend(folders.into_iter().map(|name| folder(format!("static/{name}"))));
+    for (at, (name, text)) in statics.iter().chain([&("staticfiles.json", manifest.as_str())]).enumerate() {
+        let path = source.path().join(at.to_string());
+        std::fs::write(&path, text).unwrap();
+        let content = Content::File { source: path, size: text.len() as u64, executable: false };
+        members.push(Member { path: format!("static/{name}"), group: group.clone(), content });
+    }
+    publish_described(store, key, version, files, members, described(version));
+}
+
+/// A release that says this of itself, in its statement and in its tree.
+fn publish_described(
+    store: &Path,
+    key: &SigningKey,
+    version: &str,
+    files: &[(&str, &str)],
+    mut more: Vec<Member>,
+    description: Description,
+) {
     let source = tempfile::NamedTempFile::new().unwrap();
     let text = serde_json::to_vec(&description).unwrap();
     std::fs::write(source.path(), &text).unwrap();
@@ -35,7 +67,8 @@ pub fn publish_running(store: &Path, key: &SigningKey, version: &str, files: &[(
     let content = Content::File { source: source.path().to_owned(), size: text.len() as u64, executable: false };
     let folder = Member { path: ".pannier".into(), group: group.clone(), content: Content::Folder };
     let own = Member { path: ".pannier/release.json".into(), group, content };
-    publish_with(store, key, version, files, vec![folder, own], |statement| statement.release = description);
+    more.extend([folder, own]);
+    publish_with(store, key, version, files, more, |statement| statement.release = description);
 }
 
 /// Like [`publish`], with more members in the archive.
