@@ -2,16 +2,17 @@
 //! the release is known to stay.
 
 use pannier_shared::event::Event;
+use pannier_shared::id::Version;
 use pannier_shared::report::human;
 use pannier_shared::steps::Done;
 
 use super::{Activation, Error, one_line};
-use crate::statics::{self, OnOther, Outcome};
+use crate::statics::{self, Outcome};
 
 /// A union that is not ours, or a manifest that cannot be read, keeps nobody from deploying.
 pub fn keep(run: &mut Activation) -> Result<Done, Error> {
     let serves = run.back.live_version().cloned();
-    match lay(run, OnOther::LeadHereBut(serves.as_ref())) {
+    match lay(run, &run.version, serves.as_ref()) {
         Ok(outcome) => Ok(Done::said(said(run, &outcome)).moved(0, outcome.laid)),
         Err(statics::Error::Fs(error)) => Err(run.because(error.into())),
         Err(error) => {
@@ -22,12 +23,9 @@ pub fn keep(run: &mut Activation) -> Result<Done, Error> {
     }
 }
 
-fn lay(run: &Activation, on_other: OnOther) -> Result<Outcome, statics::Error> {
-    let root = &run.node.root;
-    let mut outcome = statics::lay(root, &run.version, on_other)?;
-    // What a person removed comes back, for the releases that are still asked for.
-    outcome.laid += statics::set_right(root, &statics::kept(&run.node.state))?;
-    Ok(outcome)
+/// What a person removed comes back, too, for the other releases that are still asked for.
+fn lay(run: &Activation, version: &Version, serves: Option<&Version>) -> Result<Outcome, statics::Error> {
+    statics::lay(&run.node.root, version, serves, &statics::kept(&run.node.state))
 }
 
 fn said(run: &mut Activation, outcome: &Outcome) -> String {
@@ -55,7 +53,7 @@ fn said(run: &mut Activation, outcome: &Outcome) -> String {
 /// Its names stay as long as it does: pages that it rendered ask for them. Only what is ambiguous means the old file again.
 pub fn give_back(run: &mut Activation) -> Result<(), Error> {
     let (true, Some(version)) = (run.is_ambiguous, run.back.live_version()) else { return Ok(()) };
-    match statics::lay(&run.node.root, version, OnOther::LeadHereBut(None)) {
+    match lay(run, version, None) {
         Err(statics::Error::Fs(error)) => Err(error.into()),
         _ => Ok(()),
     }
@@ -67,7 +65,7 @@ pub fn settle(run: &Activation) {
     if !run.is_ambiguous {
         return;
     }
-    if let Err(error) = statics::lay(&run.node.root, &run.version, OnOther::LeadHereBut(None)) {
+    if let Err(error) = lay(run, &run.version, None) {
         run.sink.emit(Event::Warning { text: one_line(&error) });
     }
 }

@@ -67,15 +67,6 @@ impl Error {
     }
 }
 
-/// What to do with a name that means other content in the release it leads to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OnOther<'a> {
-    /// Leave it.
-    Leave,
-    /// Lead it here, unless it leads to this release, which serves.
-    LeadHereBut(Option<&'a Version>),
-}
-
 /// What came of laying a release's names.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Outcome {
@@ -101,43 +92,37 @@ pub fn kept(state: &State) -> Vec<Version> {
     kept
 }
 
-/// Lays the names of a release that is to serve, or serves.
-pub fn lay(root: &Root, version: &Version, on_other: OnOther) -> Result<Outcome, Error> {
-    let families = match hashed::of(&root.release(version))? {
-        Hashed::None(why) => return Ok(Outcome { none: Some(why), ..Outcome::default() }),
-        Hashed::Files(families) => families,
+/// Lays the names of a release that is to serve, or serves, and sets the rest right for `kept`, all that are kept. A name that
+/// means other content elsewhere is led here, unless it leads to `serves`, from which a switch has yet to be made.
+pub fn lay(root: &Root, version: &Version, serves: Option<&Version>, kept: &[Version]) -> Result<Outcome, Error> {
+    let (none, families) = match hashed::of(&root.release(version))? {
+        Hashed::None(why) => (Some(why), Vec::new()),
+        Hashed::Files(families) => (None, families),
     };
-    let dir = make(root)?;
-    let mut laying = Laying {
-        root,
-        version,
-        on_other,
-        union: Union::read(&dir)?,
-        comparison: Comparison::new(root),
-        outcome: Outcome { names: families.len() as u64, ..Outcome::default() },
-    };
-    for family in &families {
-        laying.family(family)?;
-    }
-    Ok(laying.outcome)
+    let mut outcome = Outcome { none, names: families.len() as u64, ..Outcome::default() };
+    let mut releases = Releases::of(root, kept.iter().filter(|it| *it != version));
+    releases.0.insert(0, (version, families));
+    let Some(dir) = make_for(root, &releases)? else { return Ok(outcome) };
+    let (mut union, comparison) = (Union::read(&dir)?, Comparison::new(root));
+    let mut laying = Laying { root, version, serves, union: &mut union, comparison, outcome: &mut outcome };
+    releases.0[0].1.iter().try_for_each(|family| laying.family(family))?;
+    outcome.laid += right(&mut union, &releases)?;
+    Ok(outcome)
 }
 
 /// Makes of the union what the kept releases want: names that lead to others are led to one of them, or taken away, and
 /// what is missing is laid. Gives how many links it changed.
 pub fn set_right(root: &Root, kept: &[Version]) -> Result<u64, Error> {
     let releases = Releases::of(root, kept);
-    let is_wanted = releases.iter().any(|(_, families)| !families.is_empty());
-    if !is_wanted && !fs::exists(&root.static_files()) {
-        return Ok(0);
+    match make_for(root, &releases)? {
+        Some(dir) => Ok(right(&mut Union::read(&dir)?, &releases)?),
+        None => Ok(0),
     }
-    let dir = match make(root) {
-        Err(Error::Place(_)) if !is_wanted => return Ok(0),
-        dir => dir?,
-    };
-    let mut union = Union::read(&dir)?;
+}
+
+fn right(union: &mut Union, releases: &Releases) -> fs::Result<u64> {
     union.remove_strays()?;
-    let left = leave_all_but(&mut union, &releases)?;
-    Ok(left + lay_missing(&mut union, &releases)?)
+    Ok(leave_all_but(union, releases)? + lay_missing(union, releases)?)
 }
 
 /// Leaves a release that is about to go; `kept` are the others. Gives how many links it changed.
@@ -157,8 +142,11 @@ pub fn leave(root: &Root, version: &Version, kept: &[Version]) -> Result<u64, Er
 /// Like [`set_right`], beside something else that matters more: what goes wrong is a warning. That the folder is not ours is
 /// left for an activation to say.
 pub fn tidy(root: &Root, state: &State, sink: &dyn Sink) {
-    let of_what_serves = |version| lay(root, version, OnOther::LeadHereBut(None)).map(|_| ());
-    let laid = set_right(root, &kept(state)).and_then(|_| state.live_version().map_or(Ok(()), of_what_serves));
+    let kept = kept(state);
+    let laid = match state.live_version() {
+        Some(version) => lay(root, version, None, &kept).map(|_| ()),
+        None => set_right(root, &kept).map(|_| ()),
+    };
     match laid {
         Ok(()) | Err(Error::Place(_)) => {}
         Err(error) => sink.emit(Event::Warning { text: one_line(&error) }),
@@ -173,7 +161,12 @@ pub fn missing(root: &Root, version: &Version) -> Result<Option<(u64, u64)>, Err
     Ok(Some((families.iter().filter(is_missing).count() as u64, families.len() as u64)))
 }
 
-/// Opens the union, and makes it where it is missing.
+/// Opens the union for these releases; where they have no names, only if it is there and ours.
+fn make_for(root: &Root, releases: &Releases) -> Result<Option<Dir>, Error> {
+    let is_there = || fs::exists(&root.static_files()) && root.check_static_files().is_ok();
+    if releases.are_empty() && !is_there() { Ok(None) } else { make(root).map(Some) }
+}
+
 fn make(root: &Root) -> Result<Dir, Error> {
     root.prepare_static_files().map_err(of_place)?;
     Ok(Dir::open(&root.static_files())?)
@@ -187,16 +180,16 @@ fn of_place(error: layout::Error) -> Error {
 }
 
 /// A release's names on their way into the union.
-struct Laying<'a> {
+struct Laying<'a, 'b> {
     root: &'a Root,
     version: &'a Version,
-    on_other: OnOther<'a>,
-    union: Union<'a>,
+    serves: Option<&'a Version>,
+    union: &'a mut Union<'b>,
     comparison: Comparison<'a>,
-    outcome: Outcome,
+    outcome: &'a mut Outcome,
 }
 
-impl Laying<'_> {
+impl Laying<'_, '_> {
     fn family(&mut self, family: &Family) -> fs::Result<()> {
         let leads_to = match self.union.get(&family.name) {
             Some(Entry::Of(version)) => version.clone(),
@@ -212,7 +205,7 @@ impl Laying<'_> {
         if fs::exists(&there) {
             let (name, count) = (family.name.clone(), self.outcome.other.as_ref().map_or(0, |(_, _, count)| *count));
             self.outcome.other = Some((name, leads_to.clone(), count + 1));
-            if self.on_other == OnOther::Leave || self.on_other == OnOther::LeadHereBut(Some(&leads_to)) {
+            if self.serves == Some(&leads_to) {
                 return Ok(());
             }
         }
@@ -220,7 +213,7 @@ impl Laying<'_> {
     }
 
     fn absent_twins(&mut self, family: &Family) -> fs::Result<()> {
-        self.outcome.laid += lay_absent(&mut self.union, &family.twins, self.version)?;
+        self.outcome.laid += lay_absent(self.union, &family.twins, self.version)?;
         Ok(())
     }
 
@@ -252,12 +245,17 @@ struct Releases<'a>(Vec<(&'a Version, Vec<Family>)>);
 
 impl<'a> Releases<'a> {
     /// One whose names cannot be known counts as having none: it was said when it was activated.
-    fn of(root: &Root, versions: &'a [Version]) -> Self {
+    fn of(root: &Root, versions: impl IntoIterator<Item = &'a Version>) -> Self {
         let families = |tree: &Path| match hashed::of(tree) {
             Ok(Hashed::Files(families)) => families,
             Ok(Hashed::None(_)) | Err(_) => Vec::new(),
         };
-        Self(versions.iter().map(|version| (version, families(&root.release(version)))).collect())
+        Self(versions.into_iter().map(|version| (version, families(&root.release(version)))).collect())
+    }
+
+    /// Whether they have no names at all.
+    fn are_empty(&self) -> bool {
+        self.0.iter().all(|(_, families)| families.is_empty())
     }
 
     fn iter(&self) -> impl Iterator<Item = (&'a Version, &[Family])> {

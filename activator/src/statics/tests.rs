@@ -206,7 +206,7 @@ fn a_name_of_two_contents_is_that_of_what_serves() {
     let fixture = ambiguous();
     fixture.activate("a").unwrap();
     let root = fixture.root();
-    let outcome = lay(&root, &v("b"), OnOther::LeadHereBut(Some(&v("a")))).unwrap();
+    let outcome = lay(&root, &v("b"), Some(&v("a")), &[v("a"), v("b")]).unwrap();
     assert_eq!((served(&fixture).as_str(), outcome.other), ("a", Some(("x.00.js".into(), v("a"), 1))));
     fixture.activate("b").unwrap();
     insta::assert_snapshot!(said(&fixture), @"

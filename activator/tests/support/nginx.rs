@@ -52,7 +52,8 @@ impl Nginx {
         std::fs::write(dir.path().join("conf"), text).unwrap();
         let mut command = Command::new("nginx");
         command.arg("-e").arg(dir.path().join("log")).arg("-c").arg(dir.path().join("conf"));
-        let child = command.stdin(Stdio::null()).spawn().expect("`scripts/need nginx` installs it");
+        let child = command.stdin(Stdio::null()).spawn();
+        let child = child.unwrap_or_else(|error| panic!("{error}; `scripts/need nginx` installs it"));
         let mut nginx = Self { child, dir };
         while UnixStream::connect(nginx.dir.path().join("socket")).is_err() {
             assert!(
