@@ -339,3 +339,57 @@ fn nginx_and_whitenoise_send_the_twins_as_they_are() {
         assert_eq!(answer.header("content-type").map(|kind| kind.starts_with("text/css")), Some(true));
     }
 }
+
+#[test]
+fn whitenoise_sends_the_files_of_kept_releases_by_the_recipe_and_lets_nobody_keep_a_404() {
+    let docs = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/static.md")).unwrap();
+    let recipe = docs.split("```python\n").nth(1).unwrap().split("```").next().unwrap();
+    let text = settings("ALLOWED_HOSTS = ['site']\nMIDDLEWARE = ['mini.kept.KeptWhiteNoiseMiddleware']\n");
+    let requirements = format!("{}{SERVING}", site::REQUIREMENTS);
+    let site = changed(&[("mini/settings.py", &text), ("mini/kept.py", recipe), ("requirements.txt", &requirements)]);
+    assert_eq!(built(&site, &[servers::wheels(SERVING)]), "exit 0\n");
+    let release = servers::unpack(&site.dir.path().join("dist"));
+    // What an earlier release left to the node: two files of its own, and a name that leads nowhere.
+    let root = site.dir.path().join("root");
+    for folder in ["static/mini", "releases/v0/static/mini"] {
+        std::fs::create_dir_all(root.join(folder)).unwrap();
+    }
+    for name in ["old.0123456789ab.css", "gone.0123456789ab.css", "lost.0123456789ab.css"] {
+        let target = format!("../../releases/v0/static/mini/{name}");
+        std::os::unix::fs::symlink(target, root.join("static/mini").join(name)).unwrap();
+        if !name.starts_with("lost") {
+            std::fs::write(root.join("releases/v0/static/mini").join(name), "old").unwrap();
+        }
+    }
+    let server = Server::gunicorn_in(&release, &root);
+    let told = |name: &str| {
+        let answer = get(&server, &format!("/static/mini/{name}"), "identity");
+        let status = answer.head.split(' ').nth(1).unwrap().to_owned();
+        format!("{status} {}", answer.header("cache-control").unwrap_or("-"))
+    };
+    let kept = "200 max-age=315360000, public, immutable";
+    assert_eq!((told("old.0123456789ab.css").as_str(), told("gone.0123456789ab.css").as_str()), (kept, kept));
+    std::fs::remove_file(root.join("static/mini/gone.0123456789ab.css")).unwrap();
+    for missing in ["gone.0123456789ab.css", "gone.0123456789ab.css", "lost.0123456789ab.css", "never.0123456789ab.css"]
+    {
+        assert_eq!(told(missing), "404 no-store", "{missing}");
+    }
+    let own = contents(&release, "static/mini").into_keys().find(|name| name.starts_with("site.") && name.len() > 20);
+    assert_eq!(told(&own.unwrap()), kept);
+    assert_eq!(told("site.css"), "200 max-age=60, public");
+}
+
+#[test]
+fn the_statement_says_what_a_storage_calls_its_manifest() {
+    let storage = "\
+from django.contrib.staticfiles.storage import ManifestStaticFilesStorage
+class Storage(ManifestStaticFilesStorage):
+    manifest_name = 'names.json'
+";
+    let chosen = settings("STORAGES = {'staticfiles': {'BACKEND': 'mini.storage.Storage'}}\n");
+    let site = changed(&[("mini/storage.py", storage), ("mini/settings.py", &chosen)]);
+    let build = site.tree().unwrap();
+    let tree = build.tree().unwrap();
+    assert_eq!(tree.description.django.static_manifest, "names.json");
+    assert!(tree.root.join("static/names.json").is_file());
+}

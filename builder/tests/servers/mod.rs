@@ -47,10 +47,15 @@ impl Server {
 
     /// gunicorn of the release, with the small site in it.
     pub fn gunicorn(release: &Path) -> Self {
+        Self::gunicorn_in(release, Path::new("/nonexistent"))
+    }
+
+    /// The same, told that this is the app's root on the node.
+    pub fn gunicorn_in(release: &Path, root: &Path) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let mut command = Command::new(release.join("venv/bin/gunicorn"));
         command.env_clear().env("PATH", "/usr/bin:/bin").env("HOME", dir.path()).current_dir(release.join("app"));
-        command.env("DJANGO_SETTINGS_MODULE", "mini.settings");
+        command.env("DJANGO_SETTINGS_MODULE", "mini.settings").env("PANNIER_ROOT", root);
         command.arg("--bind").arg(format!("unix:{}/socket", dir.path().display())).arg("mini.wsgi");
         Self::start(command, dir, "the release holds it")
     }
