@@ -130,7 +130,7 @@ pub fn fetch_unless_older(
     match ran {
         Ok(()) => {
             // A node that has switched already renders pages whose files another one may be asked for.
-            statics::tidy(&node.root, &node.state, sink);
+            statics::lay_ahead(&node.root, &fetched.version, sink);
             Ok(fetched)
         }
         Err(steps::Failure { error, left, .. }) => Err(failed(error, left)),

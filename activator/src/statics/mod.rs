@@ -101,11 +101,11 @@ pub fn lay(root: &Root, version: &Version, serves: Option<&Version>, kept: &[Ver
     };
     let mut outcome = Outcome { none, names: families.len() as u64, ..Outcome::default() };
     let mut releases = Releases::of(root, kept.iter().filter(|it| *it != version));
-    releases.0.insert(0, (version, families));
+    releases.0.insert(0, (version, Some(families)));
     let Some(dir) = make_for(root, &releases)? else { return Ok(outcome) };
     let (mut union, comparison) = (Union::read(&dir)?, Comparison::new(root));
     let mut laying = Laying { root, version, serves, union: &mut union, comparison, outcome: &mut outcome };
-    releases.0[0].1.iter().try_for_each(|family| laying.family(family))?;
+    releases.known().take(1).flat_map(|(_, own)| own).try_for_each(|family| laying.family(family))?;
     outcome.laid += right(&mut union, &releases)?;
     Ok(outcome)
 }
@@ -139,6 +139,17 @@ pub fn leave(root: &Root, version: &Version, kept: &[Version]) -> Result<u64, Er
     Ok(leave_all_but(&mut union, &Releases::of(root, kept))?)
 }
 
+/// Lays the names of a release that was prepared: another node may have switched to it already. What goes wrong is a warning,
+/// for an activation tries again.
+pub fn lay_ahead(root: &Root, version: &Version, sink: &dyn Sink) {
+    let releases = Releases::of(root, [version]);
+    let laid = make_for(root, &releases).and_then(|dir| match dir {
+        Some(dir) => Ok(lay_missing(&mut Union::read(&dir)?, &releases)?),
+        None => Ok(0),
+    });
+    warn(laid, sink);
+}
+
 /// Like [`set_right`], beside something else that matters more: what goes wrong is a warning. That the folder is not ours is
 /// left for an activation to say.
 pub fn tidy(root: &Root, state: &State, sink: &dyn Sink) {
@@ -147,8 +158,12 @@ pub fn tidy(root: &Root, state: &State, sink: &dyn Sink) {
         Some(version) => lay(root, version, None, &kept).map(|_| ()),
         None => set_right(root, &kept).map(|_| ()),
     };
+    warn(laid, sink);
+}
+
+fn warn<T>(laid: Result<T, Error>, sink: &dyn Sink) {
     match laid {
-        Ok(()) | Err(Error::Place(_)) => {}
+        Ok(_) | Err(Error::Place(_)) => {}
         Err(error) => sink.emit(Event::Warning { text: one_line(&error) }),
     }
 }
@@ -240,47 +255,50 @@ fn file(root: &Root, version: &Version, name: &str) -> PathBuf {
     root.release(version).join(hashed::FOLDER).join(name)
 }
 
-/// The hashed files of some releases, in the order in which a name is led to them.
-struct Releases<'a>(Vec<(&'a Version, Vec<Family>)>);
+/// The hashed files of some releases, in the order in which a name is led to them; none of one whose names cannot be known.
+struct Releases<'a>(Vec<(&'a Version, Option<Vec<Family>>)>);
 
 impl<'a> Releases<'a> {
-    /// One whose names cannot be known counts as having none: it was said when it was activated.
     fn of(root: &Root, versions: impl IntoIterator<Item = &'a Version>) -> Self {
         let families = |tree: &Path| match hashed::of(tree) {
-            Ok(Hashed::Files(families)) => families,
-            Ok(Hashed::None(_)) | Err(_) => Vec::new(),
+            Ok(Hashed::Files(families)) => Some(families),
+            Ok(Hashed::None(_)) => Some(Vec::new()),
+            Err(_) => None,
         };
         Self(versions.into_iter().map(|version| (version, families(&root.release(version)))).collect())
     }
 
-    /// Whether they have no names at all.
-    fn are_empty(&self) -> bool {
-        self.0.iter().all(|(_, families)| families.is_empty())
+    fn known(&self) -> impl Iterator<Item = (&'a Version, &[Family])> {
+        self.0.iter().filter_map(|(version, families)| Some((*version, families.as_deref()?)))
     }
 
-    fn iter(&self) -> impl Iterator<Item = (&'a Version, &[Family])> {
-        self.0.iter().map(|(version, families)| (*version, families.as_slice()))
+    /// Whether they have no names at all.
+    fn are_empty(&self) -> bool {
+        self.0.iter().all(|(_, families)| families.as_ref().is_some_and(Vec::is_empty))
     }
 }
 
-/// Leads every name that leads to none of these releases to the first that has it, and takes it away where none has.
+/// Leads every name that leads to none of these releases to the first that has it, and takes it away where none has: not
+/// while there is one of which that cannot be known, a damaged one.
 fn leave_all_but(union: &mut Union, releases: &Releases) -> fs::Result<u64> {
-    let stay: HashSet<&Version> = releases.iter().map(|(version, _)| version).collect();
+    let stay: HashSet<&Version> = releases.0.iter().map(|(version, _)| *version).collect();
     let lost = union.ours().filter(|(_, led)| !stay.contains(led));
     let lost: Vec<String> = lost.map(|(name, _)| name.to_owned()).collect();
     if lost.is_empty() {
         return Ok(0);
     }
     let mut first: HashMap<&str, &Version> = HashMap::new();
-    for (version, families) in releases.iter() {
+    for (version, families) in releases.known() {
         families.iter().flat_map(Family::names).for_each(|name| {
             first.entry(name).or_insert(version);
         });
     }
+    let are_all_known = releases.known().count() == releases.0.len();
     for name in &lost {
         match first.get(name.as_str()) {
             Some(version) => union.lay(name, version).map(|_| ())?,
-            None => union.remove(name)?,
+            None if are_all_known => union.remove(name)?,
+            None => {}
         }
     }
     Ok(lost.len() as u64)
@@ -289,7 +307,7 @@ fn leave_all_but(union: &mut Union, releases: &Releases) -> fs::Result<u64> {
 /// Lays the families that are not there. Twins beside a file that leads to another release would have to be compared with it.
 fn lay_missing(union: &mut Union, releases: &Releases) -> fs::Result<u64> {
     let mut laid = 0;
-    for (version, families) in releases.iter() {
+    for (version, families) in releases.known() {
         for family in families {
             match union.get(&family.name) {
                 None => laid += lay_absent(union, family.names(), version)?,

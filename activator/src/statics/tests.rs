@@ -264,3 +264,16 @@ fn wherever_an_interrupted_one_ended_it_is_set_right() {
     }
     assert_eq!(set_right(&root, &[v("b"), v("a")]).unwrap(), 0);
 }
+
+#[test]
+fn while_a_damaged_release_cannot_say_what_it_needs_no_name_is_taken_away() {
+    let fixture = fixture(&["a", "b", "c"]);
+    for version in ["a", "b", "c"] {
+        fixture.activate(version).unwrap();
+    }
+    let (root, before) = (fixture.root(), names(&fixture).len());
+    fixture.lay_static("b", &[("staticfiles.json", "damaged")]);
+    set_right(&root, &[v("c"), v("b")]).unwrap();
+    assert_eq!(names(&fixture).len(), before);
+    assert!(all_of(&fixture, &["a", "c"]));
+}
