@@ -272,9 +272,9 @@ impl<'a> Releases<'a> {
         self.0.iter().filter_map(|(version, families)| Some((*version, families.as_deref()?)))
     }
 
-    /// Whether they have no names at all.
+    /// Whether they have no names at all, as far as those can be known.
     fn are_empty(&self) -> bool {
-        self.0.iter().all(|(_, families)| families.as_ref().is_some_and(Vec::is_empty))
+        self.known().all(|(_, families)| families.is_empty())
     }
 }
 

@@ -83,7 +83,7 @@ impl Size {
     }
 
     fn more(self, tree: &Path, version: u64) {
-        let count = if self == Size::Small { 8 } else { 11_000 };
+        let count = if self == Size::Small { 6 } else { 11_000 };
         for at in 0..count {
             let folder = tree.join(format!("app/part{}", at / 200));
             std::fs::create_dir_all(&folder).unwrap();
@@ -91,6 +91,13 @@ impl Size {
             let seed = if at % 10 == 0 { at * 10 + version } else { at * 10 };
             std::fs::write(folder.join(format!("{at}.py")), noise(1500, seed)).unwrap();
         }
+        // One static file that all versions have, and one of its own.
+        let own = format!("site.{version:012x}.css");
+        std::fs::write(tree.join("static").join(&own), version.to_string()).unwrap();
+        let manifest = format!(
+            r#"{{"version":"1.1","paths":{{"admin/base.css":"admin/base.0123456789ab.css","site.css":"{own}"}}}}"#
+        );
+        std::fs::write(tree.join("static/staticfiles.json"), manifest).unwrap();
         if self == Size::Large {
             std::fs::write(tree.join("app/large.bin"), noise(5 << 20, version)).unwrap();
         }
