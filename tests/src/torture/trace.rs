@@ -61,8 +61,8 @@ pub fn harmed(node: &Node, verb: &Verb, point: &Point, harm: &str) -> Result<Har
     Ok(Harmed { output, was, woke: was_a_wake(&text) })
 }
 
-/// Whether the harmed call was a wake. Of a call that another thread's came between, the first half says what it is and the
-/// second what came of it.
+/// Whether one of the harmed calls was a wake: every thread has its own n-th. Of a call that another thread's came between,
+/// the first half says what it is and the second what came of it.
 fn was_a_wake(text: &str) -> bool {
     let thread = |line: &str| line.split_whitespace().next().unwrap_or_default().to_owned();
     let mut begun: HashMap<String, &str> = HashMap::new();
@@ -71,7 +71,9 @@ fn was_a_wake(text: &str) -> bool {
             begun.insert(thread(line), line);
         } else if line.contains("(INJECTED)") {
             let whole = if line.contains(" resumed>") { begun.get(&thread(line)).copied() } else { Some(line) };
-            return whole.is_some_and(|call| call.contains(WAKE));
+            if whole.is_some_and(|call| call.contains(WAKE)) {
+                return true;
+            }
         }
     }
     false
@@ -126,6 +128,8 @@ mod tests {
             )
         };
         assert!(was_a_wake(&parts(7)) && !was_a_wake(&parts(8)));
+        let other = "8 write(1, \"x\", 1) = -1 EINTR (INJECTED)\n";
+        assert!(was_a_wake(&format!("{other}7 {wake}) = -1 EINTR (INJECTED)\n")) && !was_a_wake(other));
     }
 
     #[test]
