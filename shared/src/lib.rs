@@ -14,6 +14,7 @@ pub mod published;
 pub mod report;
 pub mod signature;
 pub mod statement;
+pub mod static_names;
 pub mod steps;
 pub mod store;
 pub mod sys;

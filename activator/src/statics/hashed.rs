@@ -4,20 +4,15 @@
 //! The manifest is a file of the release like any other, so it is what was signed, and what the app itself goes by. What is
 //! hashed by another tool alone (a bundler's chunks) is not in it as a value, and counts as plain.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path, PathBuf};
 
+pub(super) use pannier_shared::static_names::FOLDER;
+use pannier_shared::static_names::{LIMIT, Manifest};
 use pannier_shared::sys::fs;
-use serde::Deserialize;
 
 use super::Error;
 use crate::described::described;
-
-/// The folder of static files in a release.
-pub(super) const FOLDER: &str = "static";
-
-/// The most bytes a manifest may have: 200,000 files at about 150 bytes.
-const LIMIT: u64 = 32 * 1024 * 1024;
 
 /// What the builder, the storage or WhiteNoise put beside a file: the same content, compressed.
 const TWINS: [&str; 3] = [".gz", ".br", ".zst"];
@@ -52,13 +47,6 @@ impl Family {
     }
 }
 
-/// What Django's manifest storages write; the rest of it does not matter here.
-#[derive(Deserialize)]
-struct Manifest {
-    /// From the plain name to the hashed one.
-    paths: HashMap<String, String>,
-}
-
 /// Those of the release in `tree`.
 pub(super) fn of(tree: &Path) -> Result<Hashed, Error> {
     let Some(said) = described(tree)? else {
@@ -73,14 +61,9 @@ pub(super) fn of(tree: &Path) -> Result<Hashed, Error> {
     let Some(bytes) = bytes else {
         return Ok(Hashed::None("it holds no manifest of static files"));
     };
-    let manifest: Manifest = serde_json::from_slice(&bytes).map_err(|source| Error::Manifest { path, source })?;
-    Ok(Hashed::Files(present(&folder, names(&manifest))?))
-}
-
-/// The hashed names: one that is a plain name too is no hashed one.
-fn names(manifest: &Manifest) -> HashSet<&str> {
-    let hashed = manifest.paths.values().map(String::as_str);
-    hashed.filter(|name| !manifest.paths.contains_key(*name) && is_below(name)).collect()
+    let manifest = Manifest::parse(&bytes).map_err(|source| Error::Manifest { path, source })?;
+    let names = manifest.hashed().into_iter().filter(|name| is_below(name)).collect();
+    Ok(Hashed::Files(present(&folder, names)?))
 }
 
 fn is_below(name: &str) -> bool {
@@ -91,7 +74,7 @@ fn is_below(name: &str) -> bool {
 }
 
 /// Those of the files that are there, with the twins that are. Each folder is listed once, which is cheaper than a look for each.
-fn present(folder: &Path, names: HashSet<&str>) -> fs::Result<Vec<Family>> {
+fn present(folder: &Path, names: BTreeSet<&str>) -> fs::Result<Vec<Family>> {
     let mut folders: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for name in names {
         folders.entry(name.rsplit_once('/').map_or("", |(above, _)| above)).or_default().push(name);

@@ -19,6 +19,7 @@ use std::path::{Path, PathBuf};
 
 use pannier_shared::event::{Event, Sink};
 use pannier_shared::id::Version;
+use pannier_shared::static_names;
 use pannier_shared::sys::dir::Dir;
 use pannier_shared::sys::fs;
 
@@ -47,7 +48,7 @@ pub enum Error {
         /// The file.
         path: PathBuf,
         /// Where and why.
-        source: serde_json::Error,
+        source: static_names::Error,
     },
     /// What a release says of itself cannot be read.
     #[error(transparent)]

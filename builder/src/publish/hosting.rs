@@ -12,7 +12,7 @@ pub const STEP: &str = "static";
 pub fn host(publication: &mut Publication) -> Result<Done, Error> {
     let Some(hosting) = &publication.hosting else { return Ok(Done::said("no place for them is named")) };
     let artifact = publication.folder.join(ARTIFACT_FILE);
-    let hosted = hosting.host(&artifact, &publication.statement.artifact, STEP);
+    let hosted = hosting.host(&artifact, &publication.statement, STEP);
     let place = hosting.host.location();
     let hosted = publication.runtime.block_on(hosted).map_err(|source| {
         let state = match publication.found {

@@ -117,8 +117,10 @@ pub enum Error {
         why: String,
     },
     /// Django's manifest cannot be read.
-    #[error("`{}` of the release is no manifest of Django's: {why}", names::MANIFEST)]
+    #[error("`static/{name}` of the release is no manifest of Django's: {why}")]
     Manifest {
+        /// Its name below `static/`.
+        name: String,
         /// What is wrong with it.
         why: String,
     },

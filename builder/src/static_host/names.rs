@@ -5,11 +5,11 @@
 //! patterns. Names that are in the manifest as plain ones, and the manifests themselves, stay with the nodes: they hold
 //! other things in the next release. Compressed twins go with their file.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::HashSet;
 
 use pannier_shared::archive::toc::FileRow;
 use pannier_shared::digest::Digest;
-use serde::Deserialize;
+use pannier_shared::static_names::{self, Manifest};
 
 use super::{Error, media};
 use crate::settings::Encoding;
@@ -18,15 +18,6 @@ use crate::stages::static_files::MANIFESTS;
 
 /// Where a release holds its static files.
 const FOLDER: &str = "static/";
-
-/// Where Django's manifest storages write what they named how: `manifest_name` of `ManifestFilesMixin`.
-pub const MANIFEST: &str = "static/staticfiles.json";
-
-/// It has a line for each file: 64 MiB are those of half a million.
-pub const MANIFEST_LIMIT: u64 = 64 * 1024 * 1024;
-
-/// The forms of it that are known, which Django itself takes for the same.
-const VERSIONS: &[&str] = &["1.0", "1.1"];
 
 /// A file for browsers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,60 +66,49 @@ pub struct Chosen {
     pub gone: Vec<String>,
 }
 
-/// The part of Django's manifest that is needed.
-#[derive(Debug, Deserialize)]
-struct Manifest {
-    #[serde(default)]
-    version: String,
-    #[serde(default)]
-    paths: BTreeMap<String, String>,
+/// The storage's manifest in a release.
+#[derive(Debug, Clone, Copy)]
+pub struct Listed<'a> {
+    /// Its name below `static/`.
+    pub name: &'a str,
+    /// What it holds; none where the release has no such file.
+    pub text: Option<&'a [u8]>,
 }
 
-/// Chooses among the files of a release, all of them in their order. `manifest` is the content of [`MANIFEST`].
+/// Chooses among the files of a release, all of them in their order.
 pub fn choose<'a>(
     files: impl Iterator<Item = &'a FileRow>,
-    manifest: Option<&[u8]>,
+    manifest: Listed,
     immutable: &Patterns,
 ) -> Result<Chosen, Error> {
-    let manifest = manifest.map(parse).transpose()?;
+    let Listed { name: called, text } = manifest;
+    let wrong = |why: static_names::Error| Error::Manifest { name: called.to_owned(), why: why.to_string() };
+    let manifest = text.map(Manifest::parse).transpose().map_err(wrong)?;
     let statics = files.enumerate().filter_map(|(at, row)| Some((at, row.path.strip_prefix(FOLDER)?, row)));
     let statics: Vec<(usize, &str, &FileRow)> = statics.collect();
     let present: HashSet<&str> = statics.iter().map(|(_, name, _)| *name).collect();
-    let listed = manifest.as_ref().map(hashed).unwrap_or_default();
+    let listed = manifest.as_ref().map(Manifest::hashed).unwrap_or_default();
     let gone = listed.iter().filter(|name| !present.contains(*name)).map(|name| (*name).to_owned()).collect();
-    let is_hashed = |name: &str| listed.contains(name) || (immutable.matches(name) && !is_manifest(name));
+    let is_hashed = |name: &str| listed.contains(name) || (immutable.matches(name) && !is_manifest(name, called));
     let assets: Vec<Asset> = statics.iter().filter_map(|(at, name, row)| asset(*at, name, row, &is_hashed)).collect();
     if assets.is_empty() && (manifest.is_none() || statics.is_empty()) {
-        return Err(if statics.is_empty() { Error::None } else { not_hashed(statics.len(), immutable) });
+        return Err(if statics.is_empty() { Error::None } else { not_hashed(statics.len(), called, immutable) });
     }
     Ok(Chosen { assets, gone })
 }
 
-fn parse(text: &[u8]) -> Result<Manifest, Error> {
-    let wrong = |why| Error::Manifest { why };
-    let manifest: Manifest = serde_json::from_slice(text).map_err(|error| wrong(error.to_string()))?;
-    if !VERSIONS.contains(&manifest.version.as_str()) {
-        return Err(wrong(format!("it has version `{}`, known are 1.0 and 1.1", manifest.version.escape_debug())));
-    }
-    Ok(manifest)
-}
-
-/// The names that a manifest gives. A storage may leave a file its plain name; that one is not hashed.
-fn hashed(manifest: &Manifest) -> BTreeSet<&str> {
-    manifest.paths.values().map(String::as_str).filter(|name| !manifest.paths.contains_key(*name)).collect()
-}
-
-fn not_hashed(files: usize, immutable: &Patterns) -> Error {
+fn not_hashed(files: usize, called: &str, immutable: &Patterns) -> Error {
     let patterns = if immutable.is_empty() { "" } else { ", and no pattern of `immutable` matches one" };
     Error::NotHashed {
         files,
-        why: format!("there is no `{MANIFEST}`, which Django's manifest storages write{patterns}"),
+        why: format!("there is no `{FOLDER}{called}`, which Django's manifest storages write{patterns}"),
     }
 }
 
 /// Manifests, and the twins that a site's own storage may have made of them.
-fn is_manifest(name: &str) -> bool {
-    MANIFESTS.contains(&twin_of(name).map_or(name, |(file, _)| file))
+fn is_manifest(name: &str, called: &str) -> bool {
+    let file = twin_of(name).map_or(name, |(file, _)| file);
+    file == called || MANIFESTS.contains(&file)
 }
 
 fn asset(number: usize, name: &str, row: &FileRow, is_hashed: &impl Fn(&str) -> bool) -> Option<Asset> {
@@ -171,7 +151,8 @@ mod tests {
 
     fn chosen(paths: &[&str], manifest: Option<&str>, immutable: &[&str]) -> Result<Chosen, Error> {
         let patterns: Vec<String> = immutable.iter().map(|pattern| (*pattern).to_owned()).collect();
-        choose(rows(paths).iter(), manifest.map(str::as_bytes), &Patterns::new(&patterns))
+        let listed = Listed { name: "staticfiles.json", text: manifest.map(str::as_bytes) };
+        choose(rows(paths).iter(), listed, &Patterns::new(&patterns))
     }
 
     fn names(chosen: &Chosen) -> Vec<&str> {
@@ -179,7 +160,7 @@ mod tests {
     }
 
     fn manifest(paths: &[(&str, &str)]) -> String {
-        let paths: BTreeMap<_, _> = paths.iter().copied().collect();
+        let paths: std::collections::BTreeMap<_, _> = paths.iter().copied().collect();
         serde_json::json!({"paths": paths, "version": "1.1", "hash": "0123"}).to_string()
     }
 

@@ -10,10 +10,12 @@ use std::sync::Arc;
 use futures_util::{Stream, StreamExt, TryStreamExt, stream};
 use pannier_shared::event::{Amount, Event, Sink};
 use pannier_shared::report::human;
-use pannier_shared::statement::Artifact;
+use pannier_shared::statement::Statement;
+use pannier_shared::static_names;
 use serde::Serialize;
 use tokio::sync::mpsc;
 
+use super::names::Listed;
 use super::reading::Source;
 use super::{Asset, Body, Error, Host, Put, Result, There, names};
 use crate::inside;
@@ -54,9 +56,9 @@ pub struct Hosted {
 impl Hosting {
     /// Puts what is missing of the hashed files of an artifact; afterwards all of them are there, with these bytes.
     /// `step` is the name under which progress is told.
-    pub async fn host(&self, artifact: &Path, described: &Artifact, step: &'static str) -> Result<Hosted> {
-        let source = Arc::new(Source::open(artifact, described)?);
-        let assets = self.choose(&source)?;
+    pub async fn host(&self, artifact: &Path, described: &Statement, step: &'static str) -> Result<Hosted> {
+        let source = Arc::new(Source::open(artifact, &described.artifact)?);
+        let assets = self.choose(&source, &described.release.django.static_manifest)?;
         let names = Arc::new(assets.iter().map(|asset| asset.name.clone()).collect());
         let there = self.host.find(&names).await?;
         let sizes = assets.iter().filter_map(|asset| Some((asset, there.get(&asset.name)?)));
@@ -66,16 +68,17 @@ impl Hosting {
         self.settle_all(&source, assets, &there, step).await
     }
 
-    fn choose(&self, source: &Arc<Source>) -> Result<Vec<Asset>> {
-        let mut files = source.files().enumerate();
-        let manifest = match files.find(|(_, file)| file.path == names::MANIFEST) {
-            Some((_, file)) if file.size > names::MANIFEST_LIMIT => {
-                return Err(Error::Manifest { why: format!("it has {} bytes", file.size) });
+    fn choose(&self, source: &Arc<Source>, manifest: &str) -> Result<Vec<Asset>> {
+        let (mut files, path) = (source.files().enumerate(), format!("{}/{manifest}", static_names::FOLDER));
+        let text = match files.find(|(_, file)| file.path == path) {
+            Some((_, file)) if file.size > static_names::LIMIT => {
+                return Err(Error::Manifest { name: manifest.to_owned(), why: format!("it has {} bytes", file.size) });
             }
             Some((number, _)) => Some(source.file(number)?),
             None => None,
         };
-        let chosen = names::choose(source.files(), manifest.as_deref(), &self.immutable)?;
+        let listed = Listed { name: manifest, text: text.as_deref() };
+        let chosen = names::choose(source.files(), listed, &self.immutable)?;
         let warn = |text| self.sink.emit(Event::Warning { text });
         if let Some(first) = chosen.gone.first() {
             let count = chosen.gone.len();
