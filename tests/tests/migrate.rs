@@ -207,9 +207,8 @@ fn five_nodes_migrate_at_once_with_sqlite() {
 fn five_nodes_migrate_at_once(database: &Database) {
     let world = releases::world(&(database.make("site") + "SLOWLY=0.7\n"), "");
     let mut nodes = Nodes::new(&world, 5);
-    nodes.run_all(&["fetch", "polls", "v1"]);
-    nodes.run_all(&["fetch", "polls", "v2"]);
     nodes.run(0, &["migrate", "polls", "v1"]);
+    nodes.run_all(&["fetch", "polls", "v2"]);
     nodes.start_all(&["migrate", "polls", "v2"]);
     for wait in [0, 600, 1500] {
         nodes.kill_the_holder_after(wait);
