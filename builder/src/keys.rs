@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use pannier_shared::signature::{KeyError, PublicKey, SigningKey};
-use pannier_shared::statement::{Channel, Document, Statement};
+use pannier_shared::statement::{Channel, Document, Statement, Suite};
 use pannier_shared::sys::fs;
 
 /// A key's name: its file's name, its comment and the principal of its line in a trust file. Letters, digits and `.`, `_`,
@@ -46,17 +46,20 @@ pub enum Role {
     Release,
     /// Channel pointers: the key of who promotes, on another machine.
     Channel,
+    /// Suites: usually the same key as [`Self::Channel`].
+    Suite,
 }
 
 impl Role {
     /// All of them, for messages and for the command line.
-    pub const ALL: [Self; 2] = [Self::Release, Self::Channel];
+    pub const ALL: [Self; 3] = [Self::Release, Self::Channel, Self::Suite];
 
     /// The namespace of the documents it may sign.
     pub fn namespace(self) -> &'static str {
         match self {
             Self::Release => Statement::NAMESPACE,
             Self::Channel => Channel::NAMESPACE,
+            Self::Suite => Suite::NAMESPACE,
         }
     }
 }
@@ -67,13 +70,14 @@ impl fmt::Display for Role {
         f.write_str(match self {
             Self::Release => "release",
             Self::Channel => "channel",
+            Self::Suite => "suite",
         })
     }
 }
 
 /// A word that is no role.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is nothing a key can be for: expected `release` or `channel`")]
+#[error("`{0}` is nothing a key can be for: expected `release`, `channel` or `suite`")]
 pub struct BadRole(String);
 
 impl FromStr for Role {
@@ -198,6 +202,6 @@ mod tests {
         for role in Role::ALL {
             assert_eq!(role.to_string().parse::<Role>().unwrap(), role);
         }
-        insta::assert_snapshot!("root".parse::<Role>().unwrap_err(), @"`root` is nothing a key can be for: expected `release` or `channel`");
+        insta::assert_snapshot!("root".parse::<Role>().unwrap_err(), @"`root` is nothing a key can be for: expected `release`, `channel` or `suite`");
     }
 }

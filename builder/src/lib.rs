@@ -17,6 +17,7 @@ pub mod static_host;
 pub mod store;
 #[cfg(feature = "aws")]
 pub mod store_aws;
+pub mod suite;
 #[cfg(test)]
 mod testing;
 pub mod tree;

@@ -21,7 +21,7 @@ use pannier_shared::store::{self, Condition};
 pub const DAYS: u32 = 90;
 
 /// The most days a pointer may stay fresh: ten years. More means that nobody wants to be reminded at all.
-const MOST_DAYS: u32 = 3650;
+pub(crate) const MOST_DAYS: u32 = 3650;
 
 /// What is to be promoted.
 #[derive(Debug, Clone)]
@@ -140,22 +140,23 @@ fn draft(order: &Order, present: Option<&Pointer>, now: Timestamp) -> Result<Cha
         version: order.version.clone(),
         statements: BTreeMap::new(),
         issued: whole_seconds(now),
-        not_after: fresh_until(now, order.days)?,
+        not_after: fresh_until(now, order.days).ok_or(Error::Days(order.days))?,
         reason: order.reason.clone(),
         who: order.who.clone(),
     })
 }
 
-fn fresh_until(now: Timestamp, days: u32) -> Result<Timestamp, Error> {
+/// None when the days are out of bounds.
+pub(crate) fn fresh_until(now: Timestamp, days: u32) -> Option<Timestamp> {
     if !(1..=MOST_DAYS).contains(&days) {
-        return Err(Error::Days(days));
+        return None;
     }
     let end = now.checked_add(SignedDuration::from_hours(24 * i64::from(days)));
-    end.map(whole_seconds).map_err(|_| Error::Days(days))
+    end.map(whole_seconds).ok()
 }
 
 /// They read better, and a pointer needs no finer time.
-fn whole_seconds(time: Timestamp) -> Timestamp {
+pub(crate) fn whole_seconds(time: Timestamp) -> Timestamp {
     Timestamp::from_second(time.as_second()).unwrap_or(time)
 }
 

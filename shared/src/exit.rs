@@ -61,7 +61,8 @@ impl From<&published::Error> for Exit {
         use published::Error as E;
         match error {
             E::Store(error) => Exit::from(error),
-            E::UnknownApp { .. } | E::UnknownVersion { .. } | E::UnknownChannel { .. } => Exit::NotFound,
+            E::UnknownApp { .. } | E::UnknownVersion { .. } => Exit::NotFound,
+            E::UnknownChannel { .. } | E::UnknownSuite { .. } => Exit::NotFound,
             E::OtherTargets { .. } => Exit::Refused,
             E::Refused { .. } | E::Misplaced { .. } | E::NotTheNamed { .. } => Exit::Verification,
         }

@@ -89,6 +89,14 @@ name! {
     ChannelName, "channel name", lower_rule
 }
 name! {
+    /// A suite of apps such as `production`. Lower-case letters, digits and `-`, at most 63.
+    SuiteName, "suite name", lower_rule
+}
+name! {
+    /// What a node is for, such as `web`. Lower-case letters, digits and `-`, at most 63.
+    RoleName, "role name", lower_rule
+}
+name! {
     /// A machine kind such as `x86_64-linux-gnu`: architecture, kernel, libc family.
     Target, "target", target_rule
 }

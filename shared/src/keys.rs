@@ -1,6 +1,6 @@
 //! Where things lie in the store: the one place that spells keys.
 
-use crate::id::{AppName, ChannelName, DocumentName, Target, Version};
+use crate::id::{AppName, ChannelName, DocumentName, SuiteName, Target, Version};
 use crate::store::Key;
 
 /// The folder that holds an app's releases.
@@ -36,6 +36,19 @@ pub fn document(app: &AppName, version: &Version, target: &Target, name: &Docume
 /// The pointer of a channel.
 pub fn channel(app: &AppName, channel: &ChannelName) -> Key {
     key(format!("{app}/channels/{channel}.json"))
+}
+
+/// The folder that holds the suites.
+pub const SUITES: &str = "suites";
+
+/// A suite.
+pub fn suite(suite: &SuiteName) -> Key {
+    key(format!("{SUITES}/{suite}.json"))
+}
+
+/// The trust file that lies beside a copy of a suite, for people: nothing reads it to believe it.
+pub fn suite_trust(suite: &SuiteName) -> Key {
+    key(format!("{SUITES}/{suite}.trust"))
 }
 
 /// Names are valid components by their types, so that what is put together here is always a key.

@@ -8,7 +8,7 @@ use futures_util::future::join_all;
 use jiff::Timestamp;
 
 use crate::digest::Digest;
-use crate::id::{self, AppName, ChannelName, Target, Version};
+use crate::id::{self, AppName, ChannelName, SuiteName, Target, Version};
 use crate::keys;
 use crate::signature::{Trust, Verified, VerifyError, verify};
 use crate::statement::{Channel, Document, Statement};
@@ -74,6 +74,16 @@ pub enum Error {
         /// Channels that come close, best first.
         near: Vec<String>,
     },
+    /// There is no such suite.
+    #[error("the store {store} has no suite `{suite}`")]
+    UnknownSuite {
+        /// The suite asked for.
+        suite: SuiteName,
+        /// The store.
+        store: String,
+        /// Suites that come close, best first.
+        near: Vec<String>,
+    },
     /// The version, or the channel, has nothing for this kind of machine.
     #[error("{what} has nothing for `{target}`, only for {}", listed(.others))]
     OtherTargets {
@@ -120,7 +130,10 @@ impl Error {
     /// What a person may do about it.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::UnknownApp { near, .. } | Self::UnknownVersion { near, .. } | Self::UnknownChannel { near, .. } => {
+            Self::UnknownApp { near, .. }
+            | Self::UnknownVersion { near, .. }
+            | Self::UnknownChannel { near, .. }
+            | Self::UnknownSuite { near, .. } => {
                 let names: Vec<String> = near.iter().map(|name| format!("`{name}`")).collect();
                 (!names.is_empty()).then(|| format!("did you mean {}?", names.join(" or ")))
             }
@@ -299,5 +312,8 @@ fn near<N: AsRef<str>>(wanted: &str, known: &[N]) -> Vec<String> {
     id::near(wanted, known.iter().map(AsRef::as_ref)).into_iter().map(str::to_owned).collect()
 }
 
+mod suite;
 #[cfg(test)]
 mod tests;
+
+pub use suite::PresentSuite;

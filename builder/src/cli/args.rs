@@ -7,7 +7,7 @@ use pannier_builder::command_line::CommandLine;
 use pannier_builder::keys::{KeyName, Role};
 use pannier_builder::promote::DAYS;
 use pannier_builder::settings::{self, Encoding, Settings};
-use pannier_shared::id::{AppName, ChannelName, Target, Version};
+use pannier_shared::id::{AppName, ChannelName, SuiteName, Target, Version};
 
 /// Packs a Django site once into a signed release, and publishes it for every node.
 ///
@@ -49,6 +49,9 @@ pub enum Command {
     Show(Show),
     /// Say how two releases differ, and what a node will fetch
     Diff(Diff),
+    /// Set, look at and copy suites: what the nodes of a role run
+    #[command(subcommand)]
+    Suite(Suite),
     /// Make and look at signing keys
     #[command(subcommand)]
     Keys(Keys),
@@ -255,6 +258,46 @@ pub struct Diff {
     pub chosen: Chosen,
 }
 
+/// `pannier suite`.
+#[derive(Debug, Subcommand)]
+pub enum Suite {
+    /// Sign a suite and store it: what the nodes of each role run, and what a bare node must be told for that
+    Set {
+        /// The suite as TOML: `suite = "NAME"`, and a table [roles.ROLE.APP] for each app
+        file: PathBuf,
+        /// Why, for those who read it
+        #[arg(long, default_value = "")]
+        reason: String,
+        /// Who does it; the key's comment when not given
+        #[arg(long)]
+        who: Option<String>,
+        /// For how many days it is fresh
+        #[arg(long, default_value_t = DAYS)]
+        days: u32,
+        #[command(flatten)]
+        key: Key,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Say what each role would run now, and what of it cannot be had
+    Show {
+        /// The suite
+        suite: SuiteName,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Copy what a suite needs now into another store, so that nodes can be brought back from there
+    Mirror {
+        /// The suite
+        suite: SuiteName,
+        /// The store that gets the copy: file:///path or s3://bucket/prefix
+        #[arg(long, value_name = "URL")]
+        to: String,
+        #[command(flatten)]
+        place: Place,
+    },
+}
+
 /// `pannier keys`.
 #[derive(Debug, Subcommand)]
 pub enum Keys {
@@ -262,7 +305,7 @@ pub enum Keys {
     New {
         /// Its name: of its file, and in trust files
         name: KeyName,
-        /// What it may sign: release, channel (repeatable, or with commas)
+        /// What it may sign: release, channel, suite (repeatable, or with commas)
         #[arg(long = "for", value_name = "ROLE", value_delimiter = ',', required = true)]
         roles: Vec<Role>,
         /// The folder that gets its two files

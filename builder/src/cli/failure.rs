@@ -8,6 +8,7 @@ use pannier_builder::stages::{
     bundle, django, documents, elf, interpreter, libc, pack, proof, requirements, scratch, sign, source, static_files,
     tools, venv, wheels,
 };
+use pannier_builder::suite::{self, mirror};
 use pannier_builder::{build, inside, promote, publish, settings, static_host};
 use pannier_shared::archive::read;
 use pannier_shared::exit::Exit;
@@ -57,6 +58,14 @@ pub enum Error {
     #[error(transparent)]
     Promote(#[from] promote::Error),
     #[error(transparent)]
+    SuiteFile(#[from] suite::BadFile),
+    #[error(transparent)]
+    Suite(#[from] suite::Error),
+    #[error(transparent)]
+    Mirror(#[from] mirror::Error),
+    #[error("{0} cannot be copied onto itself")]
+    OntoItself(String),
+    #[error(transparent)]
     Published(#[from] Box<published::Error>),
     #[error(transparent)]
     Inside(#[from] inside::Error),
@@ -94,6 +103,10 @@ impl Error {
             Self::Key(error) => of_key(error),
             Self::Publish(error) => of_publish(error),
             Self::Promote(error) => of_promote(error),
+            Self::SuiteFile(suite::BadFile::Fs(error)) if !error.is_not_found() => Exit::Machine,
+            Self::SuiteFile(_) | Self::OntoItself(_) => Exit::Usage,
+            Self::Suite(error) => of_suite(error),
+            Self::Mirror(error) => of_mirror(error),
             Self::Published(error) => Exit::from(error.as_ref()),
             Self::Inside(error) => of_inside(error),
             Self::Archive(_) => Exit::Verification,
@@ -121,6 +134,11 @@ impl Error {
             Self::Publish(error) => error.hint(),
             Self::Promote(promote::Error::Published(error)) => published_hint(error),
             Self::Promote(error) => error.hint(),
+            Self::SuiteFile(_) | Self::OntoItself(_) => None,
+            Self::Suite(suite::Error::Published(error)) => published_hint(error),
+            Self::Suite(error) => error.hint(),
+            Self::Mirror(mirror::Error::Source(error) | mirror::Error::Copy(error)) => published_hint(error),
+            Self::Mirror(error) => error.hint(),
             Self::Published(error) => published_hint(error),
             Self::Inside(inside::Error::Published(error)) => published_hint(error),
             Self::Inside(error) => error.hint(),
@@ -343,6 +361,32 @@ fn of_promote(error: &promote::Error) -> Exit {
         promote::Error::KeyNotTrusted { .. } | promote::Error::Overtaken { .. } => Exit::Refused,
         promote::Error::SerialUsedUp(_) => Exit::Refused,
         promote::Error::Days(_) => Exit::Usage,
+    }
+}
+
+fn of_suite(error: &suite::Error) -> Exit {
+    match error {
+        suite::Error::Published(error) | suite::Error::Unresolved { source: error, .. } => Exit::from(error),
+        suite::Error::Sign(SignError::TooLarge { .. }) | suite::Error::Days(_) => Exit::Usage,
+        suite::Error::Sign(_) => Exit::Unexpected,
+        suite::Error::KeyNotTrusted { .. } | suite::Error::Overtaken { .. } => Exit::Refused,
+        suite::Error::SerialUsedUp(_) => Exit::Refused,
+    }
+}
+
+fn of_mirror(error: &mirror::Error) -> Exit {
+    match error {
+        mirror::Error::Source(error) | mirror::Error::Copy(error) => Exit::from(error),
+        mirror::Error::Different { .. } | mirror::Error::Ahead { .. } => Exit::Refused,
+        mirror::Error::Forked { .. } | mirror::Error::Overtaken { .. } => Exit::Refused,
+        mirror::Error::Fetch { source, .. } => match Exit::from(source) {
+            // The statement is there and this is not: the source is at fault, not what was asked for.
+            Exit::NotFound => Exit::Store,
+            other => other,
+        },
+        mirror::Error::Store(error) => Exit::from(error),
+        mirror::Error::Publish { source, .. } => of_publish(source),
+        mirror::Error::Fs(_) => Exit::Machine,
     }
 }
 

@@ -12,12 +12,17 @@ use pannier_builder::promote::Promoted;
 use pannier_builder::publish::{Announced, Outcome};
 use pannier_builder::releases::{ChannelState, Listing, Release, TargetState};
 use pannier_builder::static_host::Hosted;
+use pannier_builder::suite::{self, mirror::Copied};
 use pannier_shared::digest::Digest;
 use pannier_shared::exit::Exit;
-use pannier_shared::id::{AppName, ChannelName, Target, Version};
+use pannier_shared::id::{AppName, ChannelName, SuiteName, Target, Version};
 use pannier_shared::report::{Style, human, result_line};
 use pannier_shared::statement::Channel;
 use serde::Serialize;
+
+mod suite_view;
+
+use suite_view::SuiteView;
 
 /// The result of a command.
 #[derive(Debug, Serialize)]
@@ -70,6 +75,27 @@ pub enum Output {
     Show(Box<Summary>),
     /// Of `diff`.
     Diff(Box<Difference>),
+    /// Of `suite set`.
+    SuiteSet {
+        suite: SuiteName,
+        serial: u64,
+        /// False when only its freshness changed.
+        changed: bool,
+        /// How many apps its roles run, together.
+        apps: usize,
+        /// SHA-256 of the signed file.
+        digest: Digest,
+    },
+    /// Of `suite show`.
+    SuiteShow(SuiteView),
+    /// Of `suite mirror`.
+    SuiteMirror {
+        suite: SuiteName,
+        /// The store with the copy.
+        store: String,
+        #[serde(flatten)]
+        copied: Copied,
+    },
     /// Of `keys new`.
     KeysNew { private: PathBuf, public: PathBuf, fingerprint: String, trust_line: String },
     /// Of `keys show`.
@@ -156,6 +182,18 @@ impl Output {
         Self::Diff(Box::new(difference))
     }
 
+    /// Of a suite that was set.
+    pub fn suite_set(set: suite::Set) -> Self {
+        let suite::Set { suite, digest, changed } = set;
+        let apps = suite.roles.values().map(|role| role.len()).sum();
+        Self::SuiteSet { suite: suite.suite, serial: suite.serial, changed, apps, digest }
+    }
+
+    /// Of a suite that was looked at.
+    pub fn suite_shown(shown: suite::show::Shown) -> Self {
+        Self::SuiteShow(SuiteView::of(shown))
+    }
+
     /// Of a new key.
     pub fn new_key(key: NewKey) -> Self {
         let NewKey { private, public, fingerprint, trust_line } = key;
@@ -182,6 +220,7 @@ impl Output {
             {
                 Exit::Verification
             }
+            Self::SuiteShow(view) => view.exit(),
             Self::VerifyAgainst(verdict) if !verdict.is_same() => Exit::Differs,
             _ => Exit::Done,
         }
@@ -249,6 +288,13 @@ impl Display for Output {
             Self::VerifyAgainst(verdict) => write!(f, "{verdict}"),
             Self::Show(summary) => write!(f, "{summary}"),
             Self::Diff(difference) => write!(f, "{difference}"),
+            Self::SuiteSet { suite, serial, changed, apps, .. } => {
+                let word = if *changed { "is set" } else { "is renewed" };
+                let apps = if *apps == 1 { "1 app".to_owned() } else { format!("{apps} apps") };
+                writeln!(f, "the suite {suite} {word} (serial {serial}, {apps})")
+            }
+            Self::SuiteShow(view) => view.fmt(f),
+            Self::SuiteMirror { suite, store, copied } => mirrored(f, suite, store, copied),
             Self::KeysNew { trust_line, .. } => writeln!(f, "{trust_line}"),
             Self::KeysShow { fingerprint, key } => writeln!(f, "{fingerprint}\n{key}"),
             Self::Version { version } => writeln!(f, "pannier {version}"),
@@ -268,6 +314,13 @@ fn promoted(
     let word = if renewal { "is renewed at" } else { "points at" };
     writeln!(f, "{app} @{channel} {word} {version} (serial {serial}{before}, fresh until {not_after})")?;
     dropped.iter().try_for_each(|target| writeln!(f, "no longer served: {target}"))
+}
+
+fn mirrored(f: &mut fmt::Formatter<'_>, suite: &SuiteName, store: &str, copied: &Copied) -> fmt::Result {
+    let Copied { serial, releases, bytes, there, moved, .. } = copied;
+    let bytes = human::bytes(*bytes);
+    writeln!(f, "{releases} releases copied ({bytes}), {there} were there; {moved} channels moved")?;
+    writeln!(f, "nodes of the suite {suite} (serial {serial}) can be brought back from {store}")
 }
 
 impl Display for ReleaseRow {

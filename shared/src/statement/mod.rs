@@ -10,12 +10,14 @@ mod migrations;
 mod release;
 mod running;
 mod shared_path;
+pub mod suite;
 
 pub use channel::{Channel, ChannelType};
 pub use migrations::*;
 pub use release::*;
 pub use running::*;
 pub use shared_path::{BadShared, Shared, SharedPath};
+pub use suite::{Suite, SuiteType};
 
 /// A kind of document that can be signed.
 pub trait Document: Serialize + DeserializeOwned {
