@@ -1,5 +1,7 @@
 //! Who may ask: one pair of keys, with an optional session token; and everybody for the objects of a public bucket.
 
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
 use s3s::access::{S3Access, S3AccessContext};
 use s3s::auth::{S3Auth, SecretKey};
 use s3s::path::S3Path;
@@ -12,8 +14,35 @@ const TOKEN: &str = "x-amz-security-token";
 pub(crate) struct Keys {
     pub(crate) access_key: String,
     pub(crate) secret_key: String,
-    pub(crate) session_token: Option<String>,
+    pub(crate) session: Session,
     pub(crate) public: Vec<String>,
+}
+
+/// The session token that must come with the key, if any, and those that were good before.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Session(Arc<Mutex<Vec<String>>>);
+
+impl Session {
+    /// From now on this one is good, and all earlier ones are expired.
+    pub(crate) fn renew(&self, token: String) {
+        self.tokens().push(token);
+    }
+
+    fn check(&self, given: Option<String>) -> S3Result<()> {
+        let tokens = self.tokens();
+        match tokens.split_last() {
+            Some((good, _)) if given.as_ref() == Some(good) => Ok(()),
+            Some((_, expired)) if given.is_some_and(|given| expired.contains(&given)) => {
+                Err(s3_error!(ExpiredToken, "The provided token has expired."))
+            }
+            Some(_) => Err(s3_error!(InvalidToken, "The provided token is malformed or otherwise invalid.")),
+            None => Ok(()),
+        }
+    }
+
+    fn tokens(&self) -> MutexGuard<'_, Vec<String>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 #[async_trait::async_trait]
@@ -35,10 +64,7 @@ impl S3Access for Keys {
             }
             return Err(s3_error!(AccessDenied, "Access Denied"));
         }
-        if self.session_token.is_some() && given_token(cx) != self.session_token {
-            return Err(s3_error!(InvalidToken, "The provided token is malformed or otherwise invalid."));
-        }
-        Ok(())
+        self.session.check(given_token(cx))
     }
 }
 

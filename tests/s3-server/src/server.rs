@@ -15,7 +15,7 @@ use s3s::service::{S3Service, S3ServiceBuilder};
 use s3s::{Body, HttpError, HttpRequest, HttpResponse};
 
 use crate::api::Api;
-use crate::auth::Keys;
+use crate::auth::{Keys, Session};
 use crate::faults::{Active, Faults};
 use crate::state::State;
 
@@ -90,6 +90,7 @@ pub struct Server {
 
 struct Shared {
     s3: S3Service,
+    session: Session,
     faults: Arc<Active>,
     log: Mutex<Vec<Logged>>,
     state: Arc<State>,
@@ -122,6 +123,11 @@ impl Server {
     /// Replaces the faults, and starts counting anew.
     pub fn set_faults(&self, faults: Faults) {
         self.shared.faults.set(faults);
+    }
+
+    /// From now on another session token must come with the key; those before it are expired.
+    pub fn renew_session(&self, token: &str) {
+        self.shared.session.renew(token.to_owned());
     }
 
     /// What was asked so far, in the order of the answers.
@@ -164,16 +170,18 @@ impl Shared {
         let faults = Arc::new(Active::default());
         faults.set(options.faults);
         let state = Arc::new(State::open(options.dir.as_deref(), &options.buckets)?);
+        let session = Session::default();
+        options.session_token.into_iter().for_each(|token| session.renew(token));
         let keys = Keys {
             access_key: options.access_key,
             secret_key: options.secret_key,
-            session_token: options.session_token,
+            session: session.clone(),
             public: options.public,
         };
         let mut builder = S3ServiceBuilder::new(Api { state: Arc::clone(&state), faults: Arc::clone(&faults) });
         builder.set_auth(keys.clone());
         builder.set_access(keys);
-        Ok(Self { s3: builder.build(), faults, log: Mutex::default(), state, puts: Mutex::default() })
+        Ok(Self { s3: builder.build(), session, faults, log: Mutex::default(), state, puts: Mutex::default() })
     }
 
     async fn answer(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
