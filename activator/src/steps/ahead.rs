@@ -11,7 +11,8 @@ use pannier_shared::store::Store;
 use tokio::runtime::Runtime;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::fetch::{BUDGET, Error};
+use super::budget::{self, MEMORY};
+use super::fetch::Error;
 use super::remote::{Remote, Taken};
 use crate::plan::Plan;
 use crate::plan::ranges::Run;
@@ -43,12 +44,7 @@ pub struct Ahead {
 impl Ahead {
     /// Nothing came yet.
     pub fn nothing(plan: &Plan) -> Self {
-        Self {
-            arrived: Vec::new(),
-            failed: None,
-            budget: Arc::new(Semaphore::new(BUDGET as usize)),
-            taken: plan.taken(),
-        }
+        Self { arrived: Vec::new(), failed: None, budget: budget::memory(), taken: plan.taken() }
     }
 
     /// The frames that came, by number.
@@ -64,7 +60,7 @@ pub fn fetch_ahead(plan: &Plan, store: &dyn Store, runtime: &Runtime, enough: &A
     let take = |run: Run| {
         let (share, remote) = (budget.clone().try_acquire_many_owned(run.length() as u32), &remote);
         async move {
-            // There is room for all of them, see `first`.
+            // There is room for all of them, see `first`, unless another app's fetch has it.
             let Some(share) = share.ok().filter(|_| !enough.load(Ordering::Relaxed)) else { return Ok(None) };
             let bytes = remote.read(run.range.clone()).await?;
             Ok::<_, Error>(Some(Arrived { run, bytes, share: Arc::new(share) }))
@@ -89,7 +85,7 @@ pub fn fetch_ahead(plan: &Plan, store: &dyn Store, runtime: &Runtime, enough: &A
 
 /// The first of what is wanted, as much as the budget has room for.
 fn first(plan: &Plan) -> impl Iterator<Item = Run> {
-    let mut room = BUDGET;
+    let mut room = MEMORY;
     plan.runs(&plan.wanted()).into_iter().take_while(move |run| match room.checked_sub(run.length()) {
         Some(left) => {
             room = left;

@@ -1,7 +1,7 @@
 //! Transfer: the frames a plan asks for, from the store into a staging folder.
 //!
 //! Ranges are fetched several at a time on the calling thread's runtime; decoders run on threads of their own and take
-//! frames from a channel. What bounds memory is one budget: a range takes its bytes from it before it is asked for and
+//! frames from a channel. What bounds memory is one budget, which all fetches of the process share (`budget`): a range takes its bytes from it before it is asked for and
 //! gives them back when the last of its frames was written. A decoder that fails sets a flag; it and the others then
 //! only empty the channel, so that nobody waits for anybody, and the fetching ends at its next range.
 //!
@@ -31,6 +31,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::ahead::{Ahead, Arrived};
+use super::budget::MEMORY;
 use super::remote::{Remote, Taken, is_damage};
 use super::reuse::Reused;
 use super::unpack::{self, Unpacker};
@@ -40,9 +41,6 @@ use crate::plan::ranges::Run;
 
 /// The name this step has in its table and its events.
 pub const STEP: &str = "transfer";
-/// Bytes that may be on their way between the store and the disk, compressed. With one decoded frame per core this is
-/// what keeps a fetch far below 128 MiB.
-pub const BUDGET: u64 = 32 << 20;
 /// So many bytes are written before the disk is made to take them while others are decoded.
 const FLUSH: u64 = 64 << 20;
 /// The most damaged frames that are fetched again. When there are more, it is not chance, and a fetch that goes on only
@@ -323,7 +321,7 @@ impl Pass<'_> {
     }
 
     async fn fetch_run(&self, run: Run, attempt: Attempt) -> Result<Arrived, Error> {
-        let permits = run.length().min(BUDGET) as u32;
+        let permits = run.length().min(MEMORY) as u32;
         let share = self.budget.clone().acquire_many_owned(permits).await.map_err(|_| Error::Thread)?;
         let bytes = match attempt {
             Attempt::First => self.remote.read(run.range.clone()).await?,

@@ -1,6 +1,7 @@
 //! The steps that the tables in `fetch` and `activate` are made of, one file each.
 
 pub mod ahead;
+pub mod budget;
 pub mod confirm;
 pub mod fetch;
 pub mod hook;

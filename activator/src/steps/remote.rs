@@ -13,6 +13,7 @@ use pannier_shared::keys;
 use pannier_shared::statement::Description;
 use pannier_shared::store::{Key, MAX_RANGE, Store};
 
+use super::budget;
 use super::fetch::Error;
 
 /// The artifact of a release in a store.
@@ -72,6 +73,7 @@ impl<'a> Remote<'a> {
     }
 
     async fn request(&self, way: Way, range: Range<u64>) -> Result<Bytes, Error> {
+        let _turn = budget::connection().await;
         let read = match way {
             Way::Any => self.store.get_range(&self.key, range, None).await,
             Way::PastCaches => self.store.get_range_anew(&self.key, range).await,
