@@ -26,6 +26,7 @@ pub mod node;
 pub mod plan;
 pub mod prune;
 pub mod record;
+pub mod recover;
 pub mod releases;
 pub mod repair;
 pub mod resolve;

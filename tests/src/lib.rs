@@ -58,6 +58,25 @@ impl World {
         world
     }
 
+    /// A world with the key, the trust file and the store of another one, which [`Self::keep`] left in `folder`.
+    pub fn like(folder: &Path) -> Self {
+        let world = Self::new();
+        copy_tree(folder, world.folder.path());
+        let key = SigningKey::load(&world.path("ci"), None).unwrap();
+        let trust = Trust::load(&world.path("trust")).unwrap();
+        Self { key, trust, ..world }
+    }
+
+    /// Leaves the key, the trust file and the store in a folder, in the place of what was there.
+    pub fn keep(&self, folder: &Path) {
+        let _ = std::fs::remove_dir_all(folder);
+        std::fs::create_dir_all(folder).unwrap();
+        for name in ["ci", "ci.pub", "trust"] {
+            std::fs::copy(self.path(name), folder.join(name)).unwrap();
+        }
+        copy_tree(&self.path("store"), &folder.join("store"));
+    }
+
     /// A path in the world's folder.
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
@@ -160,6 +179,11 @@ impl Default for World {
     fn default() -> Self {
         Self::new()
     }
+}
+
+fn copy_tree(from: &Path, to: &Path) {
+    let status = Command::new("cp").args(["-r", "--reflink=auto", "-T"]).arg(from).arg(to).status().unwrap();
+    assert!(status.success());
 }
 
 /// A runtime for what is asynchronous.

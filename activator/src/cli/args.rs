@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use pannier_activator::config::{DEFAULT, duration};
 use pannier_activator::resolve::What;
-use pannier_shared::id::{AppName, Version};
+use pannier_shared::id::{AppName, RoleName, SuiteName, Version};
 
 /// Fetches, verifies and activates releases on this node.
 ///
@@ -186,6 +186,27 @@ pub enum Command {
         #[arg(long)]
         dry_run: bool,
     },
+    /// Bring this node back from nothing: all apps of a role, in parallel, each until it serves; type it again after a failure
+    Recover {
+        /// The suite: what `pannier suite set` stored
+        #[arg(long)]
+        suite: SuiteName,
+        /// What this node is for
+        #[arg(long)]
+        role: RoleName,
+        /// Only a drill: bring all of it into a folder, read it back, and write a dated report; what runs is not touched
+        #[arg(long, requires = "root")]
+        drill: bool,
+        /// The folder of the drill
+        #[arg(long, value_name = "DIR", requires = "drill")]
+        root: Option<PathBuf>,
+        /// Apply migrations first where some are not applied
+        #[arg(long, conflicts_with = "drill")]
+        migrate: bool,
+        /// Activate apps though migrations of them are not applied, and without asking
+        #[arg(long, conflicts_with_all = ["migrate", "drill"])]
+        pending_ok: bool,
+    },
     /// Show the systemd units of a release's processes, or write them
     Units {
         /// The app
@@ -214,6 +235,7 @@ impl Command {
             | Command::Verify { app, .. }
             | Command::Units { app, .. } => Some(app),
             Command::Status { app } | Command::Doctor { app } => app.as_ref(),
+            Command::Recover { .. } => None,
         }
     }
 }

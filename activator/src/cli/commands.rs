@@ -1,17 +1,18 @@
 //! One function for each command: opens what it needs, calls the library, gives what came of it.
 
-use std::path::Path;
+use std::path::{self, Path};
 use std::time::Duration;
 
 use pannier_activator::activate::{Activated, OnBad, OnSchema, Request, activate};
 use pannier_activator::age::{self, OnOlder};
-use pannier_activator::config::{App, Config};
+use pannier_activator::config::{self, App, Config};
 use pannier_activator::doctor::{self, Examined, Trouble};
 use pannier_activator::fetch::{Origin, fetch, fetch_unless_older};
 use pannier_activator::migrate::{self, Leasing, Migrated, Way, migrate};
 use pannier_activator::node::{self, Node, NotHere, View};
 use pannier_activator::plan::forecast::forecast;
 use pannier_activator::prune::{decide, prune, prune_afterwards};
+use pannier_activator::recover::{self, Migrations, Place};
 use pannier_activator::releases;
 use pannier_activator::repair::{repair, start_again};
 use pannier_activator::resolve::What;
@@ -23,7 +24,7 @@ use pannier_activator::steps::start;
 use pannier_activator::units::of_release::units;
 use pannier_activator::verify::{verify, verify_all};
 use pannier_shared::event::{Event, Sink};
-use pannier_shared::id::{AppName, Version};
+use pannier_shared::id::{AppName, RoleName, SuiteName, Version};
 use pannier_shared::published::Published;
 use pannier_shared::signature::Trust;
 use pannier_shared::store::location::Location;
@@ -88,12 +89,17 @@ struct Opened {
     trust: Trust,
 }
 
-/// Does what was typed. A doctor is also there for a configuration that cannot be used.
+/// Does what was typed. A doctor is also there for a configuration that cannot be used, and a recovery writes one.
 pub fn perform(common: &Common, command: &Command, sink: &dyn Sink) -> Result<Output, Error> {
     match Session::begin(common, sink) {
         Err(Error::Config(error)) if matches!(command, Command::Doctor { .. }) => {
             let trouble = Trouble::of(&error, error.hint());
             Ok(Output::doctor(vec![doctor::without_configuration(trouble)]))
+        }
+        Err(Error::Config(config::Error::Read(error)))
+            if matches!(command, Command::Recover { .. }) && error.is_not_found() =>
+        {
+            Session::with(Config::parse("", &common.config)?, common, sink)?.run(command)
         }
         session => session?.run(command),
     }
@@ -102,7 +108,10 @@ pub fn perform(common: &Common, command: &Command, sink: &dyn Sink) -> Result<Ou
 impl<'a> Session<'a> {
     /// Reads the configuration and makes the runtime: one thread, since what takes time has threads of its own.
     fn begin(common: &'a Common, sink: &'a dyn Sink) -> Result<Self, Error> {
-        let config = Config::load(&common.config)?;
+        Self::with(Config::load(&common.config)?, common, sink)
+    }
+
+    fn with(config: Config, common: &'a Common, sink: &'a dyn Sink) -> Result<Self, Error> {
         let runtime = Builder::new_current_thread().enable_all().build().map_err(Error::Runtime)?;
         Ok(Self { config, common, runtime, sink })
     }
@@ -135,6 +144,14 @@ impl<'a> Session<'a> {
             }
             Command::Prune { app, dry_run: true } => self.would_prune(app),
             Command::Prune { app, dry_run: false } => self.prune(app),
+            Command::Recover { suite, role, root, migrate, pending_ok, .. } => {
+                let migrations = match (migrate, pending_ok) {
+                    (true, _) => Migrations::Apply,
+                    (_, true) => Migrations::Ignore,
+                    _ => Migrations::Refuse,
+                };
+                self.recover(suite, role, root.as_deref(), migrations)
+            }
             Command::Units { app, version, write } => self.units(app, version.as_ref(), write.as_deref()),
         }
     }
@@ -335,6 +352,32 @@ impl<'a> Session<'a> {
         let config = self.config.app(app)?;
         let units = units(&View::open(app, config)?, config, version, folder)?;
         Ok(Output::Units { app: app.clone(), units })
+    }
+
+    fn recover(
+        &self,
+        suite: &SuiteName,
+        role: &RoleName,
+        scratch: Option<&Path>,
+        migrations: Migrations,
+    ) -> Result<Output, Error> {
+        let opened = self.open_store()?;
+        let absolute = |path: &Path| path::absolute(path).map_err(Error::Runtime);
+        let config = Config { file: absolute(&self.config.file)?, ..self.config.clone() };
+        let place = scratch.map(absolute).transpose()?.map_or(Place::Node, Place::Scratch);
+        let request = recover::Request {
+            suite: suite.clone(),
+            role: role.clone(),
+            origin: self.origin(&opened),
+            store: self.location().ok_or(Error::NoStore)?,
+            trust: absolute(self.trust_file())?,
+            config: &config,
+            place,
+            migrations,
+            wait: self.patience(),
+        };
+        let recovery = recover::recover(&request, self.sink)?;
+        Ok(Output::recovered(suite.clone(), role.clone(), recovery))
     }
 
     fn open_node(&self, app: &AppName, config: &App, reason: &str) -> Result<Node, Error> {

@@ -9,7 +9,7 @@ use pannier_activator::plan::forecast;
 use pannier_activator::steps::share;
 use pannier_activator::units::of_release;
 use pannier_activator::{
-    activate, config, described, fetch, migrate, node, prune, repair, resolve, rollback, run, state, verify,
+    activate, config, described, fetch, migrate, node, prune, recover, repair, resolve, rollback, run, state, verify,
 };
 use pannier_shared::exit::Exit;
 use pannier_shared::report::Failure;
@@ -61,6 +61,24 @@ pub enum Error {
     Run(#[from] run::Error),
     #[error(transparent)]
     Units(#[from] of_release::Error),
+    #[error(transparent)]
+    Recover(#[from] recover::Error),
+    #[error(transparent)]
+    Damaged(#[from] recover::Damaged),
+}
+
+/// What went wrong with one app of a recovery, as it is said when it is the only one.
+impl From<recover::Trouble> for Error {
+    fn from(trouble: recover::Trouble) -> Self {
+        match trouble {
+            recover::Trouble::Config(error) => error.into(),
+            recover::Trouble::Node(error) => error.into(),
+            recover::Trouble::Fetch(failure) => failure.into(),
+            recover::Trouble::Activate(failure) => failure.into(),
+            recover::Trouble::Verify(error) => error.into(),
+            recover::Trouble::Damaged(error) => error.into(),
+        }
+    }
 }
 
 impl Error {
@@ -96,6 +114,8 @@ impl Error {
             Error::NotStarted(_) => Exit::Mixed,
             Error::Run(error) => of_run(error),
             Error::Units(error) => of_units(error),
+            Error::Recover(error) => of_recover(error),
+            Error::Damaged(_) => Exit::Verification,
         }
     }
 
@@ -132,6 +152,13 @@ impl Error {
                 .or_else(|| Some("see to `restart`, `env_file` and `health` in the app's configuration".to_owned())),
             Error::Run(error) => error.hint(),
             Error::Units(error) => error.hint(),
+            Error::Recover(recover::Error::Published(error)) if is_away(error) => Some(
+                "check the address and the network, or name a copy with `--store`: `pannier suite mirror` makes one"
+                    .to_owned(),
+            ),
+            Error::Recover(recover::Error::Published(error)) => published_hint(error),
+            Error::Recover(error) => error.hint(),
+            Error::Damaged(_) => Some("look at the disk of this machine, and run it again".to_owned()),
         }
     }
 
@@ -299,6 +326,17 @@ fn of_units(error: &of_release::Error) -> Exit {
     }
 }
 
+fn of_recover(error: &recover::Error) -> Exit {
+    match error {
+        recover::Error::Published(error) => Exit::from(error.as_ref()),
+        recover::Error::UnknownRole { .. } => Exit::NotFound,
+        recover::Error::WentBack(_) => Exit::Verification,
+        recover::Error::NotAside(_) | recover::Error::Config(_) => Exit::Usage,
+        recover::Error::Fs(_) => Exit::Machine,
+        recover::Error::NotRead => Exit::Unexpected,
+    }
+}
+
 fn verify_hint(error: &verify::Error) -> Option<String> {
     match error {
         verify::Error::NotHere(error) => Some(error.hint()),
@@ -306,6 +344,10 @@ fn verify_hint(error: &verify::Error) -> Option<String> {
         verify::Error::Statement { source, .. } => source.hint(),
         verify::Error::Replaced { .. } | verify::Error::Tables { .. } | verify::Error::Fs(_) => None,
     }
+}
+
+fn is_away(error: &published::Error) -> bool {
+    matches!(error, published::Error::Store(store::Error::Unavailable { .. }))
 }
 
 /// What is near, else the command that shows what there is.

@@ -8,6 +8,7 @@ use pannier_activator::fetch::Fetched;
 use pannier_activator::migrate::Moved;
 use pannier_activator::plan::forecast::Forecast;
 use pannier_activator::prune::Decision;
+use pannier_activator::recover;
 use pannier_activator::releases::{Here, Published};
 use pannier_activator::repair::Repaired;
 use pannier_activator::status::Status;
@@ -15,9 +16,13 @@ use pannier_activator::steps::fetch::Transferred;
 use pannier_activator::units::of_release::Written;
 use pannier_activator::verify::{Compared, Report};
 use pannier_shared::exit::Exit;
-use pannier_shared::id::{AppName, Version};
+use pannier_shared::id::{AppName, RoleName, SuiteName, Version};
 use pannier_shared::report::{Style, human, result_line};
 use serde::Serialize;
+
+mod recovery;
+
+use recovery::Recovery;
 
 /// The result of a command.
 #[derive(Debug, Serialize)]
@@ -120,6 +125,8 @@ pub enum Output {
         /// What became of each release, or would.
         releases: Vec<Decision>,
     },
+    /// Of `recover`.
+    Recover(Recovery),
     /// Of `units`.
     Units {
         /// The app.
@@ -167,10 +174,16 @@ impl Output {
         Output::Doctor { findings, warnings, wrong }
     }
 
+    /// Of a recovery.
+    pub fn recovered(suite: SuiteName, role: RoleName, recovery: recover::Recovery) -> Self {
+        Output::Recover(Recovery::of(suite, role, recovery))
+    }
+
     /// What the program ends with: a release that is not as it was signed is a result, and not a success.
     pub fn exit(&self) -> Exit {
         match self {
             Output::Doctor { wrong: 1.., .. } => Exit::Refused,
+            Output::Recover(recovery) => recovery.exit(),
             Output::Verify { report, .. } if !report.damaged.is_empty() => Exit::Verification,
             Output::VerifyAll { releases, .. } if !releases.iter().all(is_sound) => Exit::Verification,
             _ => Exit::Done,
@@ -218,6 +231,7 @@ impl Display for Output {
             Output::Prune { releases, .. } => {
                 releases.iter().try_for_each(|Decision { version, verdict }| writeln!(f, "{version} {verdict}"))
             }
+            Output::Recover(recovery) => recovery.fmt(f),
             Output::Units { units, .. } => written(f, units),
         }
     }

@@ -264,7 +264,8 @@ pub enum Suite {
     /// Sign a suite and store it: what the nodes of each role run, and what a bare node must be told for that
     Set {
         /// The suite as TOML: `suite = "NAME"`, and a table [roles.ROLE.APP] for each app
-        file: PathBuf,
+        #[arg(value_name = "FILE")]
+        written: PathBuf,
         /// Why, for those who read it
         #[arg(long, default_value = "")]
         reason: String,

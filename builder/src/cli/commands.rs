@@ -151,8 +151,8 @@ impl Session {
 
     fn suite(&self, typed: &Suite) -> Result<Output, Error> {
         match typed {
-            Suite::Set { file, reason, who, days, key, place } => {
-                let (written, key) = (Written::read(file)?, self.key(key)?);
+            Suite::Set { written, reason, who, days, key, place } => {
+                let (written, key) = (Written::read(written)?, self.key(key)?);
                 let (runtime, trust) = (runtime()?, Trust::load(&place.trust)?);
                 let store = self.store_to_write(place, &runtime)?;
                 let who = who.clone().unwrap_or_else(|| key.comment().to_owned());

@@ -137,7 +137,7 @@ impl Error {
             Self::SuiteFile(_) | Self::OntoItself(_) => None,
             Self::Suite(suite::Error::Published(error)) => published_hint(error),
             Self::Suite(error) => error.hint(),
-            Self::Mirror(mirror::Error::Source(error) | mirror::Error::Copy(error)) => published_hint(error),
+            Self::Mirror(mirror::Error::Source(error)) => published_hint(error),
             Self::Mirror(error) => error.hint(),
             Self::Published(error) => published_hint(error),
             Self::Inside(inside::Error::Published(error)) => published_hint(error),
@@ -366,7 +366,8 @@ fn of_promote(error: &promote::Error) -> Exit {
 
 fn of_suite(error: &suite::Error) -> Exit {
     match error {
-        suite::Error::Published(error) | suite::Error::Unresolved { source: error, .. } => Exit::from(error),
+        suite::Error::Published(error) => Exit::from(error),
+        suite::Error::Unresolved { source, .. } => Exit::from(source.as_ref()),
         suite::Error::Sign(SignError::TooLarge { .. }) | suite::Error::Days(_) => Exit::Usage,
         suite::Error::Sign(_) => Exit::Unexpected,
         suite::Error::KeyNotTrusted { .. } | suite::Error::Overtaken { .. } => Exit::Refused,

@@ -113,6 +113,11 @@ impl Error {
     /// What a person may do about it.
     pub fn hint(&self) -> Option<String> {
         match self {
+            Self::Copy(published::Error::Store(store::Error::Unavailable { store, .. }))
+                if store.starts_with("file:") =>
+            {
+                Some("mount the disk, or make the folder: a copy must not go to where a disk should be".to_owned())
+            }
             Self::Source(error) | Self::Copy(error) => error.hint(),
             Self::Different { .. } | Self::Forked { .. } => {
                 Some("one of the two stores is not what it should be: give the copy a place of its own".to_owned())

@@ -59,7 +59,7 @@ pub enum Error {
         /// The app.
         app: AppName,
         /// Why.
-        source: published::Error,
+        source: Box<published::Error>,
     },
     /// It cannot be signed.
     #[error(transparent)]
@@ -145,7 +145,11 @@ async fn resolve(published: &Published<'_>, suite: &Suite) -> Result<(), Error> 
     for (role, members) in &suite.roles {
         for (app, member) in members {
             let found = published.statements_of(app, &member.runs).await;
-            found.map_err(|source| Error::Unresolved { role: role.clone(), app: app.clone(), source })?;
+            found.map_err(|source| Error::Unresolved {
+                role: role.clone(),
+                app: app.clone(),
+                source: source.into(),
+            })?;
         }
     }
     Ok(())
