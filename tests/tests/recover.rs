@@ -12,8 +12,10 @@ use serde_json::Value;
 
 mod recover {
     pub mod apart;
+    pub mod by_hand;
     pub mod copies;
     pub mod role;
+    pub mod stock_image;
 }
 
 /// Ten apps of five different trees, in the order of their priorities.
