@@ -13,7 +13,8 @@ use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use booted::Systemd;
-use pannier_shared::statement::{Process, Running, Shared, Words};
+use pannier_shared::signature::sign;
+use pannier_shared::statement::{FORMAT, Process, Running, Shared, Suite, SuiteType, Words, suite};
 use support::{Came, World};
 
 /// Answers with the version, on the socket that systemd hands over; asked to end, it ends between two requests.
@@ -74,6 +75,51 @@ fn booted(world: &World) -> Option<Systemd> {
     "#;
     std::fs::write(world.path("activator.toml"), text).unwrap();
     Some(systemd)
+}
+
+/// A suite that tells a bare node what [`booted`] tells its node.
+fn set_suite(world: &World) {
+    let node = suite::OnNode {
+        root: Some("/srv/polls".to_owned()),
+        restart: Some(suite::Start::By("systemd".to_owned())),
+        steady: Some("500ms".to_owned()),
+        listen: [("web".parse().unwrap(), "/srv/web.sock".to_owned())].into(),
+        ..suite::OnNode::default()
+    };
+    let member = suite::Member { runs: suite::Runs::Version("v1".parse().unwrap()), priority: 1, node };
+    let suite = Suite {
+        kind: SuiteType::Suite,
+        format: FORMAT,
+        suite: "production".parse().unwrap(),
+        epoch: 1,
+        serial: 1,
+        roles: [("web".parse().unwrap(), [("polls".parse().unwrap(), member)].into())].into(),
+        issued: "2026-01-01T00:00:00Z".parse().unwrap(),
+        not_after: "2126-01-01T00:00:00Z".parse().unwrap(),
+        reason: String::new(),
+        who: "test".to_owned(),
+    };
+    std::fs::create_dir(world.path("store/suites")).unwrap();
+    std::fs::write(world.path("store/suites/production.json"), sign(&suite, &world.key).unwrap()).unwrap();
+}
+
+#[test]
+fn a_recovery_installs_and_starts_the_units_of_a_bare_node() {
+    let world = World::new();
+    let Some(systemd) = booted(&world) else { return };
+    publish(&world, "v1", vec![web(), worker("1000")]);
+    set_suite(&world);
+    std::fs::remove_file(world.path("activator.toml")).unwrap();
+    let recover = "--store file:///srv/store --trust /srv/trust --quiet recover --suite production --role web";
+    let said = systemd.ok(recover);
+    assert!(said.contains("1 of 1 apps of production/web (serial 1) are back"), "{said}");
+    assert_eq!(asked(&world), "v1");
+    for unit in ["pannier-polls.web.service", "pannier-polls.web.socket", "pannier-polls.worker.service"] {
+        assert_eq!(systemd.property(unit, "ActiveState"), "active", "{unit}");
+        assert_eq!(systemd.property(unit, "UnitFileState"), "enabled", "{unit}");
+    }
+    assert!(systemd.ok(recover).contains("served already"));
+    assert!(systemd.ok("status").contains("v1"));
 }
 
 fn asked(world: &World) -> String {

@@ -219,3 +219,42 @@ fn five_nodes_migrate_at_once(database: &Database) {
     let last = "SELECT name FROM django_migrations WHERE app = 'polls' ORDER BY id DESC LIMIT 1";
     assert_eq!(database.query("site", last), "0011_note\n");
 }
+
+/// A suite with the one app, signed by the world's own key.
+fn set_suite(world: &World) {
+    let own = std::fs::read_to_string(world.path("ci.pub")).unwrap();
+    let trust = std::fs::read_to_string(world.path("trust")).unwrap();
+    std::fs::write(world.path("trust"), format!("{trust}\nme namespaces=\"suite@pannier\" {own}")).unwrap();
+    let text = format!(
+        "suite = \"production\"\n[roles.web.polls]\nversion = \"v1\"\nroot = \"{}\"\n{}",
+        world.root().display(),
+        releases::configuration(world, "unseen = \"use-nothing\"")
+    );
+    std::fs::write(world.path("suite.toml"), text).unwrap();
+    let output = world.builder(&["suite", "set", "suite.toml", "--key", "ci"]).output().unwrap();
+    assert!(output.status.success(), "{}", pannier_tests::said(&output));
+}
+
+#[test]
+fn a_recovery_meets_the_database_that_is_there() {
+    let database = Database::sqlite();
+    let world = releases::world(&database.make("site"), "");
+    set_suite(&world);
+    let recover = |more: &[&str]| {
+        let _ = std::fs::remove_file(world.path("activator.toml"));
+        let store = format!("file://{}", world.path("store").display());
+        let mut command = world.activator(&["--quiet", "--store", &store, "--trust"]);
+        command.arg(world.path("trust")).args(["recover", "--suite", "production", "--role", "web"]).args(more);
+        let output = command.output().unwrap();
+        (output.status.code().unwrap(), pannier_tests::said(&output))
+    };
+    let (code, text) = recover(&[]);
+    assert!(code == 5 && text.contains("| accounts.0001_initial: additive"), "{text}");
+    assert!(text.contains("hint: `pannier-activator migrate polls v1`, or add `--migrate`"), "{text}");
+    let (code, text) = recover(&["--migrate"]);
+    assert!(code == 0 && text.contains("  serves  sha256:"), "{text}");
+    // The node burns, the database does not: nothing is to be said about migrations then.
+    std::fs::remove_dir_all(world.root()).unwrap();
+    let (code, text) = recover(&[]);
+    assert!(code == 0 && text.contains("  serves  sha256:"), "{text}");
+}

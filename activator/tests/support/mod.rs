@@ -38,7 +38,7 @@ impl World {
     pub fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let key = SigningKey::generate("ci").unwrap();
-        let trust = format!("ci namespaces=\"release@pannier,channel@pannier\" {}\n", key.public());
+        let trust = format!("ci namespaces=\"release@pannier,channel@pannier,suite@pannier\" {}\n", key.public());
         std::fs::write(dir.path().join("trust"), trust).unwrap();
         std::fs::create_dir(dir.path().join("store")).unwrap();
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();

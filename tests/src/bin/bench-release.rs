@@ -4,7 +4,7 @@
 //! `bench-release TREE DIST VERSION KEY [LEVEL [STABLE_MIB CHANGING_KIB]]` writes `DIST/VERSION/{artifact.tar.zst,
 //! release.json}`. Files are grouped as a build does: by the RECORD of the distribution that installed them. Links that
 //! leave the tree (the interpreter's) are left out: they are the node's part. Level and frame sizes are the product's
-//! unless they are given.
+//! unless they are given. `APP@VERSION` for VERSION makes it a release of that app.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, clippy::print_stdout, reason = "a tool for benches only")]
 
 use std::path::{Path, PathBuf};
@@ -37,7 +37,10 @@ fn main() {
     let file = std::fs::File::create(out.join("artifact.tar.zst")).unwrap();
     let packed = pack_cut(members, Options { level, workers }, cap, file, &Silent).unwrap();
     let key = SigningKey::load(Path::new(key), None).unwrap();
-    let description = pannier_tests::description(version);
+    let mut description = pannier_tests::description(version.rsplit('@').next().unwrap());
+    if let Some((app, _)) = version.split_once('@') {
+        description.app = app.parse().unwrap();
+    }
     println!("{version}: {} bytes, {} entries", packed.size, packed.entries);
     sign::write(description, packed, std::collections::BTreeMap::new(), &key, &out.join("release.json")).unwrap();
 }
