@@ -1,6 +1,6 @@
 //! One function for each command: opens what it needs, calls the library, gives what came of it.
 
-use std::path::{self, Path};
+use std::path::Path;
 use std::time::Duration;
 
 use pannier_activator::activate::{Activated, OnBad, OnSchema, Request, activate};
@@ -12,7 +12,7 @@ use pannier_activator::migrate::{self, Leasing, Migrated, Way, migrate};
 use pannier_activator::node::{self, Node, NotHere, View};
 use pannier_activator::plan::forecast::forecast;
 use pannier_activator::prune::{decide, prune, prune_afterwards};
-use pannier_activator::recover::{self, Migrations, Place};
+use pannier_activator::recover::Migrations;
 use pannier_activator::releases;
 use pannier_activator::repair::{repair, start_again};
 use pannier_activator::resolve::What;
@@ -24,7 +24,7 @@ use pannier_activator::steps::start;
 use pannier_activator::units::of_release::units;
 use pannier_activator::verify::{verify, verify_all};
 use pannier_shared::event::{Event, Sink};
-use pannier_shared::id::{AppName, RoleName, SuiteName, Version};
+use pannier_shared::id::{AppName, Version};
 use pannier_shared::published::Published;
 use pannier_shared::signature::Trust;
 use pannier_shared::store::location::Location;
@@ -36,6 +36,8 @@ use tokio::runtime::{Builder, Runtime};
 use super::args::{Back, Command, Common, Forward};
 use super::failure::Error;
 use super::output::{Output, Switched};
+
+mod recover;
 
 /// What every command works with.
 pub struct Session<'a> {
@@ -352,32 +354,6 @@ impl<'a> Session<'a> {
         let config = self.config.app(app)?;
         let units = units(&View::open(app, config)?, config, version, folder)?;
         Ok(Output::Units { app: app.clone(), units })
-    }
-
-    fn recover(
-        &self,
-        suite: &SuiteName,
-        role: &RoleName,
-        scratch: Option<&Path>,
-        migrations: Migrations,
-    ) -> Result<Output, Error> {
-        let opened = self.open_store()?;
-        let absolute = |path: &Path| path::absolute(path).map_err(Error::Runtime);
-        let config = Config { file: absolute(&self.config.file)?, ..self.config.clone() };
-        let place = scratch.map(absolute).transpose()?.map_or(Place::Node, Place::Scratch);
-        let request = recover::Request {
-            suite: suite.clone(),
-            role: role.clone(),
-            origin: self.origin(&opened),
-            store: self.location().ok_or(Error::NoStore)?,
-            trust: absolute(self.trust_file())?,
-            config: &config,
-            place,
-            migrations,
-            wait: self.patience(),
-        };
-        let recovery = recover::recover(&request, self.sink)?;
-        Ok(Output::recovered(suite.clone(), role.clone(), recovery))
     }
 
     fn open_node(&self, app: &AppName, config: &App, reason: &str) -> Result<Node, Error> {

@@ -40,8 +40,13 @@ impl WentBack {
     }
 }
 
-/// Refuses what is older than what is remembered in `file`, else remembers it.
+/// Refuses what is older than what is remembered in `file`, else remembers it. A suite that should have been signed again is a
+/// warning and no more: a signing job that stopped must not stop a recovery.
 pub fn remember(file: &Path, suite: &Verified<Suite>, published: &Published, sink: &dyn Sink) -> Result<(), Error> {
+    if suite.not_after < published.now {
+        let text = format!("the suite `{}` should have been signed again before {}", suite.suite, suite.not_after);
+        sink.emit(Event::Warning { text });
+    }
     let kept = fs::if_there(fs::read(file, Suite::LIMIT))?;
     if kept.as_deref() == Some(suite.bytes()) {
         return Ok(());
@@ -58,10 +63,6 @@ pub fn remember(file: &Path, suite: &Verified<Suite>, published: &Published, sin
                 text: format!("what was remembered of the suite counts for nothing now: {}", one_line(&error)),
             }),
         }
-    }
-    if suite.not_after < published.now {
-        let text = format!("the suite `{}` should have been signed again before {}", suite.suite, suite.not_after);
-        sink.emit(Event::Warning { text });
     }
     if let Some(folder) = file.parent() {
         fs::create_dir_all(folder)?;

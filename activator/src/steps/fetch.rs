@@ -1,9 +1,10 @@
 //! Transfer: the frames a plan asks for, from the store into a staging folder.
 //!
 //! Ranges are fetched several at a time on the calling thread's runtime; decoders run on threads of their own and take
-//! frames from a channel. What bounds memory is one budget, which all fetches of the process share (`budget`): a range takes its bytes from it before it is asked for and
-//! gives them back when the last of its frames was written. A decoder that fails sets a flag; it and the others then
-//! only empty the channel, so that nobody waits for anybody, and the fetching ends at its next range.
+//! frames from a channel. What bounds memory is one budget, which all fetches of the process share (`budget`): a range takes
+//! its bytes from it before it is asked for and gives them back when the last of its frames was written. A decoder that
+//! fails sets a flag; it and the others then only empty the channel, so that nobody waits for anybody, and the fetching
+//! ends at its next range.
 //!
 //! A frame that came damaged is fetched once more, alone, when all others are written: what was proven is never fetched
 //! again because of it.

@@ -18,6 +18,10 @@ use pannier_shared::store::location::BadLocation;
 use pannier_shared::sys::{fs, process};
 use pannier_shared::{published, store};
 
+mod suites;
+
+use suites::{of_mirror, of_suite};
+
 /// What a command can end with.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -361,33 +365,6 @@ fn of_promote(error: &promote::Error) -> Exit {
         promote::Error::KeyNotTrusted { .. } | promote::Error::Overtaken { .. } => Exit::Refused,
         promote::Error::SerialUsedUp(_) => Exit::Refused,
         promote::Error::Days(_) => Exit::Usage,
-    }
-}
-
-fn of_suite(error: &suite::Error) -> Exit {
-    match error {
-        suite::Error::Published(error) => Exit::from(error),
-        suite::Error::Unresolved { source, .. } => Exit::from(source.as_ref()),
-        suite::Error::Sign(SignError::TooLarge { .. }) | suite::Error::Days(_) => Exit::Usage,
-        suite::Error::Sign(_) => Exit::Unexpected,
-        suite::Error::KeyNotTrusted { .. } | suite::Error::Overtaken { .. } => Exit::Refused,
-        suite::Error::SerialUsedUp(_) => Exit::Refused,
-    }
-}
-
-fn of_mirror(error: &mirror::Error) -> Exit {
-    match error {
-        mirror::Error::Source(error) | mirror::Error::Copy(error) => Exit::from(error),
-        mirror::Error::Different { .. } | mirror::Error::Ahead { .. } => Exit::Refused,
-        mirror::Error::Forked { .. } | mirror::Error::Overtaken { .. } => Exit::Refused,
-        mirror::Error::Fetch { source, .. } => match Exit::from(source) {
-            // The statement is there and this is not: the source is at fault, not what was asked for.
-            Exit::NotFound => Exit::Store,
-            other => other,
-        },
-        mirror::Error::Store(error) => Exit::from(error),
-        mirror::Error::Publish { source, .. } => of_publish(source),
-        mirror::Error::Fs(_) => Exit::Machine,
     }
 }
 
