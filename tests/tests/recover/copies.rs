@@ -137,3 +137,25 @@ fn what_would_go_back_or_change_what_is_published_is_refused_before_anything_is_
     let text = refused(&site, &site.store(), 2);
     assert!(text.contains("cannot be copied onto itself"), "{text}");
 }
+
+#[test]
+fn a_suite_says_what_each_role_would_run_and_what_of_it_cannot_be_had() {
+    let site = Site::new();
+    let show = || {
+        let output = site.world.builder(&["suite", "show", "production"]).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stdout).unwrap())
+    };
+    let (code, text) = show();
+    assert_eq!((code, text.lines().count()), (Some(0), 11), "{text}");
+    assert!(text.starts_with("production (serial 1, signed by ci, fresh until "), "{text}");
+    assert!(text.contains("\nweb/one                     0  @production          v1-one               "), "{text}");
+    std::fs::remove_dir_all(site.world.path("store/two/releases")).unwrap();
+    let (code, text) = show();
+    assert!(
+        code == Some(3) && text.contains("web/two                     1  @production          REFUSED: "),
+        "{text}"
+    );
+    let again = site.world.builder(&["suite", "set", "suite.toml", "--key", "ci"]).output().unwrap();
+    let text = String::from_utf8(again.stderr).unwrap();
+    assert!(again.status.code() == Some(3) && text.contains("the role `web` cannot run `two` now"), "{text}");
+}

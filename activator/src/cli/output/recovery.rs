@@ -158,6 +158,7 @@ impl Display for Row {
             Verdict::Proven => "is here and proven",
             Verdict::Failed => "FAILED",
         };
+        let app = app.as_str();
         write!(f, "{app:<20} {version:<20} {:>10} {seconds:>7.1} s  {word}", human::bytes(*bytes))?;
         match (failure, statement) {
             (Some(told), _) => told.fmt(f),
@@ -174,5 +175,65 @@ impl Display for Told {
             writeln!(f, "  caused by: {}", human::harmless(cause))?;
         }
         self.hints.iter().try_for_each(|hint| writeln!(f, "  hint: {}", human::harmless(hint)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(app: &str, verdict: Verdict) -> Row {
+        Row {
+            app: app.parse().unwrap(),
+            runs: "@production".to_owned(),
+            version: Some("2026.11.20".parse().unwrap()),
+            statement: Some(Digest::of(b"")),
+            bytes: 12_345_678,
+            requests: 7,
+            reused_files: 0,
+            fetch_seconds: 1.25,
+            seconds: 2.5,
+            verdict,
+            failure: None,
+        }
+    }
+
+    fn told(status: Exit) -> Option<Told> {
+        let (message, causes) = ("failed to fetch `shop`".to_owned(), vec!["the store is away".to_owned()]);
+        Some(Told { exit: status.code(), message, causes, hints: vec!["type it again".to_owned()], status })
+    }
+
+    fn recovery(apps: Vec<Row>) -> Recovery {
+        let (suite, role) = ("production".parse().unwrap(), "web".parse().unwrap());
+        Recovery { suite, serial: 3, role, apps, bytes: 24_691_356, seconds: 2.75, report: None }
+    }
+
+    #[test]
+    fn each_app_has_a_line_and_what_failed_says_why_and_what_to_type() {
+        let failed = Row {
+            version: None,
+            statement: None,
+            bytes: 0,
+            failure: told(Exit::Store),
+            ..row("shop", Verdict::Failed)
+        };
+        let text = recovery(vec![row("polls", Verdict::Serves), row("blog", Verdict::Served), failed]).to_string();
+        insta::assert_snapshot!(text, @"
+        polls                2026.11.20              12.3 MB     2.5 s  serves  sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855
+        blog                 2026.11.20              12.3 MB     2.5 s  served already  sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855
+        shop                 @production                 0 B     2.5 s  FAILED: failed to fetch `shop`
+          caused by: the store is away
+          hint: type it again
+        2 of 3 apps of production/web (serial 3) are back: 24.7 MB in 2.8 s
+        ");
+    }
+
+    #[test]
+    fn the_status_is_what_those_that_failed_have_in_common() {
+        let failed = |status| Row { failure: told(status), ..row("shop", Verdict::Failed) };
+        let exit = |rows| recovery(rows).exit();
+        assert_eq!(exit(vec![row("polls", Verdict::Serves)]), Exit::Done);
+        assert_eq!(exit(vec![row("polls", Verdict::Serves), failed(Exit::Store), failed(Exit::Store)]), Exit::Store);
+        assert_eq!(exit(vec![failed(Exit::Store), failed(Exit::Refused)]), Exit::Mixed);
     }
 }

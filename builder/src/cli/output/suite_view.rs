@@ -103,7 +103,7 @@ impl Display for AppRow {
             return writeln!(f, "{name:<24} {priority:>4}  {runs:<20} REFUSED: {}", human::harmless(why));
         }
         releases.iter().try_for_each(|ReleaseRow { target, version, size, .. }| {
-            let size = human::bytes(*size);
+            let (version, target, size) = (version.as_str(), target.as_str(), human::bytes(*size));
             writeln!(f, "{name:<24} {priority:>4}  {runs:<20} {version:<20} {target:<20} {size:>10}")
         })
     }
