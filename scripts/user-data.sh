@@ -72,6 +72,12 @@ write_trust() {
     mv "$ETC/trust.new" "$ETC/trust"
 }
 
+# So that the node's store is this one, also when it comes back from a copy. `recover` adds the rest.
+write_config() {
+    [ -e "$ETC/activator.toml" ] || [ "$RECOVER" = drill ] ||
+        printf 'store = "%s"\ntrust = "%s"\n' "$STORE" "$ETC/trust" >"$ETC/activator.toml"
+}
+
 is_ours() { echo "$ACTIVATOR_SHA256  $1" | sha256sum --check --status 2>/dev/null; }
 
 fetch_activator() {
@@ -123,6 +129,7 @@ if [ "$RECOVER" = no ]; then
     say "stopped before the recovery, as RECOVER says"
     exit 0
 fi
+write_config
 [ -z "$ENV_COMMAND" ] || sh -euc "umask 077; $ENV_COMMAND"
 status=0
 recover || status=$?

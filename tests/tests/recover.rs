@@ -277,6 +277,23 @@ fn an_app_that_did_not_start_is_tried_again() {
 }
 
 #[test]
+fn an_app_that_somebody_else_works_on_is_left_to_them() {
+    let site = Site::new();
+    assert_eq!(site.recover(&[]).code, Some(0));
+    let lock = std::fs::File::open(site.world.path("srv/three/.pannier/lock")).unwrap();
+    lock.lock().unwrap();
+    let came = site.recover(&[]);
+    assert_eq!((came.code, came.verdicts()), (Some(6), vec!["failed", "served"]), "{}", came.text);
+    let waiting = std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| site.recover(&["--wait=60s"]));
+        std::thread::sleep(Duration::from_millis(1500));
+        lock.unlock().unwrap();
+        waiting.join().unwrap()
+    });
+    assert_eq!((waiting.code, waiting.verdicts()), (Some(0), vec!["served"]), "{}", waiting.text);
+}
+
+#[test]
 fn what_a_person_wrote_into_the_configuration_stays() {
     let site = Site::new();
     let root = site.world.path("elsewhere");

@@ -178,10 +178,10 @@ impl<'a> Bringing<'a> {
 
     /// What failed before is tried again where nothing serves: that is what a second recovery is for.
     fn activate(&self, node: &mut Node, version: Version, sink: &dyn Sink) -> Result<Came, Trouble> {
-        let Request { origin, migrations, wait, .. } = self.request;
+        let Request { origin, migrations, lease, .. } = self.request;
         let schema = match migrations {
             Migrations::Refuse => OnSchema::Refuse,
-            Migrations::Apply => OnSchema::Change(Leasing::Store(origin.store, *wait)),
+            Migrations::Apply => OnSchema::Change(Leasing::Store(origin.store, *lease)),
             Migrations::Ignore => OnSchema::Accept,
         };
         let bad = if node.state.live().is_none() { OnBad::TryAgain } else { OnBad::Refuse };

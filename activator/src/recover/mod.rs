@@ -67,8 +67,10 @@ pub struct Request<'a> {
     pub place: Place,
     /// What is done about migrations that are not applied.
     pub migrations: Migrations,
-    /// How long a lock or a lease is waited for.
+    /// How long an app's lock is waited for; without anything to wait for, being refused is at once.
     pub wait: Duration,
+    /// How long a lease is waited for.
+    pub lease: Duration,
 }
 
 /// Where a recovery goes.

@@ -61,6 +61,8 @@ fn a_store_that_is_away_is_asked_again_and_then_a_copy_is_taken() {
     assert_eq!(said(&output).matches("the store does not answer").count(), 1);
     let output = run(&site, &[("STORE", away), ("COPY", &site.store())]);
     assert!(output.status.success() && said(&output).contains("taking the copy file://"), "{}", said(&output));
+    let text = std::fs::read_to_string(site.config()).unwrap();
+    assert!(text.starts_with(&format!("store = \"{away}\"")) && text.contains("[apps.ten]"), "{text}");
 }
 
 #[test]

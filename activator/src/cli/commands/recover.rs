@@ -31,7 +31,8 @@ impl Session<'_> {
             config: &config,
             place,
             migrations,
-            wait: self.patience(),
+            wait: self.common.wait.unwrap_or_default(),
+            lease: self.patience(),
         };
         let recovery = recover::recover(&request, self.sink)?;
         Ok(Output::recovered(suite.clone(), role.clone(), recovery))
