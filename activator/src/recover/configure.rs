@@ -20,7 +20,11 @@ const LIMIT: u64 = 1 << 20;
 
 pub fn configure(run: &mut Recovering) -> Result<Done, Error> {
     let file = run.config_file();
-    let before = fs::if_there(fs::read_text(&file, LIMIT))?.unwrap_or_default();
+    let before = match run.request.place {
+        Place::Node => fs::if_there(fs::read_text(&file, LIMIT))?.unwrap_or_default(),
+        // What lies in a drill's folder is nobody's word: it could name the roots of what runs.
+        Place::Scratch(_) => String::new(),
+    };
     let mut text = with_origin(run, &before, &file)?;
     let known = Config::parse(&text, &file)?;
     for (app, member) in run.members()?.clone() {
@@ -28,8 +32,10 @@ pub fn configure(run: &mut Recovering) -> Result<Done, Error> {
             run.told.insert(app, there.clone());
             continue;
         }
+        let parse = |table: &str| Config::parse(table, &file).and_then(|one| one.app(&app).cloned());
         let table = table_of(&app, &member, &run.request.place);
-        match Config::parse(&table, &file).and_then(|one| one.app(&app).cloned()) {
+        // A drill finds out as well what a node could not be told.
+        match parse(&table_of(&app, &member, &Place::Node)).and_then(|_| parse(&table)) {
             Ok(one) => {
                 text = format!("{text}\n{table}");
                 run.told.insert(app, one);

@@ -68,3 +68,21 @@ fn a_drill_reports_what_failed() {
     let text = std::fs::read_to_string(came.result["report"].as_str().unwrap()).unwrap();
     assert!(text.contains("10 apps, 1 failed") && text.contains("| five | @production | - | - |"), "{text}");
 }
+
+#[test]
+fn what_lies_in_a_drills_folder_is_nobodys_word_and_what_no_node_takes_is_found() {
+    let site = Site::new();
+    assert_eq!(site.recover(&[]).code, Some(0));
+    let before = listing(&site.world.path("srv"));
+    site.publish("two", "v2-two", 1);
+    site.set(&site.suite("steady = \"soon\""));
+    // The configuration of the node that runs, in the drill's folder.
+    let drill = site.world.path("drill");
+    std::fs::create_dir(&drill).unwrap();
+    std::fs::copy(site.config(), drill.join("activator.toml")).unwrap();
+    let came = site.recover(&["--drill", "--root", drill.to_str().unwrap()]);
+    assert_eq!((came.code, came.verdicts()), (Some(2), vec!["failed", "proven"]), "{}", came.text);
+    assert!(came.app("three")["failure"].to_string().contains("unknown key `apps.three.steady`"), "{}", came.text);
+    assert!(drill.join("two/releases/v2-two").exists());
+    assert_eq!(listing(&site.world.path("srv")), before);
+}
