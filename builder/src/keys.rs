@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use pannier_shared::signature::{KeyError, PublicKey, SigningKey};
-use pannier_shared::statement::{Channel, Document, Statement, Suite};
+use pannier_shared::statement::{Channel, Document, Rollout, Statement, Suite};
 use pannier_shared::sys::fs;
 
 /// A key's name: its file's name, its comment and the principal of its line in a trust file. Letters, digits and `.`, `_`,
@@ -48,11 +48,13 @@ pub enum Role {
     Channel,
     /// Suites: usually the same key as [`Self::Channel`].
     Suite,
+    /// Orders of fleets: the key of who rolls out.
+    Rollout,
 }
 
 impl Role {
     /// All of them, for messages and for the command line.
-    pub const ALL: [Self; 3] = [Self::Release, Self::Channel, Self::Suite];
+    pub const ALL: [Self; 4] = [Self::Release, Self::Channel, Self::Suite, Self::Rollout];
 
     /// The namespace of the documents it may sign.
     pub fn namespace(self) -> &'static str {
@@ -60,6 +62,7 @@ impl Role {
             Self::Release => Statement::NAMESPACE,
             Self::Channel => Channel::NAMESPACE,
             Self::Suite => Suite::NAMESPACE,
+            Self::Rollout => Rollout::NAMESPACE,
         }
     }
 }
@@ -71,13 +74,14 @@ impl fmt::Display for Role {
             Self::Release => "release",
             Self::Channel => "channel",
             Self::Suite => "suite",
+            Self::Rollout => "rollout",
         })
     }
 }
 
 /// A word that is no role.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is nothing a key can be for: expected `release`, `channel` or `suite`")]
+#[error("`{0}` is nothing a key can be for: expected `release`, `channel`, `suite` or `rollout`")]
 pub struct BadRole(String);
 
 impl FromStr for Role {
@@ -202,6 +206,6 @@ mod tests {
         for role in Role::ALL {
             assert_eq!(role.to_string().parse::<Role>().unwrap(), role);
         }
-        insta::assert_snapshot!("root".parse::<Role>().unwrap_err(), @"`root` is nothing a key can be for: expected `release`, `channel` or `suite`");
+        insta::assert_snapshot!("root".parse::<Role>().unwrap_err(), @"`root` is nothing a key can be for: expected `release`, `channel`, `suite` or `rollout`");
     }
 }

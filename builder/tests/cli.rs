@@ -352,7 +352,7 @@ fn a_command_line_that_is_not_understood_is_json_too() {
     exit 2
     stdout:
     {"event":"schema","version":1,"program":"pannier 0.1.0"}
-    {"event":"error","exit":2,"message":"invalid value 'relase' for '--for <ROLE>': `relase` is nothing a key can be for: expected `release`, `channel` or `suite`","causes":[],"serving":null,"hints":["try `--help`"]}
+    {"event":"error","exit":2,"message":"invalid value 'relase' for '--for <ROLE>': `relase` is nothing a key can be for: expected `release`, `channel`, `suite` or `rollout`","causes":[],"serving":null,"hints":["try `--help`"]}
     "#);
 }
 

@@ -13,7 +13,7 @@ use pannier_shared::archive::toc::{self, Class, Table};
 use pannier_shared::archive::{footer, layout, policy};
 use pannier_shared::digest::Digest;
 use pannier_shared::signature::{SigningKey, Trust, sign, verify};
-use pannier_shared::statement::{Artifact, Channel, Document, Statement, Suite, TocRef};
+use pannier_shared::statement::{Artifact, Channel, Document, Rollout, Statement, Suite, TocRef};
 use pannier_shared::sys::clock;
 
 /// What one of them may hold, in bytes: for texts a multiple of their length, for frames the largest frame and a buffer.
@@ -88,6 +88,7 @@ pub fn document(data: &[u8]) {
     document_of::<Statement>(data);
     document_of::<Channel>(data);
     document_of::<Suite>(data);
+    document_of::<Rollout>(data);
 }
 
 fn document_of<D: Document>(data: &[u8]) {

@@ -97,6 +97,15 @@ name! {
     RoleName, "role name", lower_rule
 }
 name! {
+    /// A fleet: nodes that switch together, such as `shop-production`. Lower-case letters, digits and `-`, at most 63.
+    FleetName, "fleet name", lower_rule
+}
+name! {
+    /// A node of a fleet, by default the machine's own name. Letters, digits and `.`, `-`, `_`, starting with a letter or
+    /// digit, at most 128.
+    NodeName, "node name", node_rule
+}
+name! {
     /// A machine kind such as `x86_64-linux-gnu`: architecture, kernel, libc family.
     Target, "target", target_rule
 }
@@ -206,6 +215,19 @@ fn version_rule(text: &str) -> Option<&'static str> {
     }
 }
 
+fn node_rule(text: &str) -> Option<&'static str> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+    if text.is_empty() || text.len() > 128 {
+        Some("it must have 1 to 128 characters")
+    } else if !text.chars().all(allowed) {
+        Some("only letters, digits and `.`, `-`, `_` are allowed")
+    } else if !text.starts_with(|c: char| c.is_ascii_alphanumeric()) {
+        Some("it must start with a letter or digit")
+    } else {
+        None
+    }
+}
+
 fn target_rule(text: &str) -> Option<&'static str> {
     let part = |p: &str| !p.is_empty() && p.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
     let parts: Vec<&str> = text.split('-').collect();
@@ -257,6 +279,16 @@ mod tests {
         assert!("my-site-2".parse::<AppName>().is_ok());
         for bad in ["", "-a", "a-", "A", "a_b", "a.b"] {
             assert!(bad.parse::<AppName>().is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn nodes_are_called_as_machines_are() {
+        for good in ["web-1", "Web_1.example.org", "ip-10-0-0-1.eu-west-1.compute.internal", "7"] {
+            assert!(good.parse::<NodeName>().is_ok(), "{good:?}");
+        }
+        for bad in ["", ".web", "-web", "web/1", "web 1", "w\u{e9}b", &"w".repeat(129)] {
+            assert!(bad.parse::<NodeName>().is_err(), "{bad:?}");
         }
     }
 

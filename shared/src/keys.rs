@@ -1,6 +1,6 @@
 //! Where things lie in the store: the one place that spells keys.
 
-use crate::id::{AppName, ChannelName, DocumentName, SuiteName, Target, Version};
+use crate::id::{AppName, ChannelName, DocumentName, FleetName, NodeName, SuiteName, Target, Version};
 use crate::store::Key;
 
 /// The folder that holds an app's releases.
@@ -51,6 +51,21 @@ pub fn suite_trust(suite: &SuiteName) -> Key {
     key(format!("{SUITES}/{suite}.trust"))
 }
 
+/// The order that a fleet follows.
+pub fn rollout(fleet: &FleetName) -> Key {
+    key(format!("fleets/{fleet}/rollout.json"))
+}
+
+/// The folder that holds the receipts of a fleet's nodes.
+pub fn nodes(fleet: &FleetName) -> String {
+    format!("fleets/{fleet}/nodes")
+}
+
+/// What a node says of itself.
+pub fn receipt(fleet: &FleetName, node: &NodeName) -> Key {
+    key(format!("fleets/{fleet}/nodes/{node}.json"))
+}
+
 /// Names are valid components by their types, so that what is put together here is always a key.
 #[allow(clippy::expect_used, reason = "the parts' types allow only what a key allows; a property test holds it")]
 fn key(text: String) -> Key {
@@ -82,6 +97,13 @@ mod tests {
             prop_assert_eq!(artifact(&app, &version, &target).to_string(), format!("{folder}/artifact.tar.zst"));
             prop_assert_eq!(document(&app, &version, &target, &document_name).to_string(), format!("{folder}/{document_name}"));
             prop_assert_eq!(channel(&app, &name).to_string(), format!("{}/{name}.json", channels(&app)));
+        }
+
+        #[test]
+        fn nodes_of_fleets_make_valid_keys(fleet in LOWER, node in "[A-Za-z0-9][A-Za-z0-9._-]{0,127}") {
+            let (fleet, node): (FleetName, NodeName) = (fleet.parse().unwrap(), node.parse().unwrap());
+            prop_assert_eq!(rollout(&fleet).to_string(), format!("fleets/{fleet}/rollout.json"));
+            prop_assert_eq!(receipt(&fleet, &node).to_string(), format!("{}/{node}.json", nodes(&fleet)));
         }
 
         #[test]

@@ -11,6 +11,7 @@ pub mod exit;
 pub mod id;
 pub mod keys;
 pub mod published;
+pub mod receipt;
 pub mod report;
 pub mod signature;
 pub mod statement;

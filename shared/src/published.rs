@@ -8,10 +8,10 @@ use futures_util::future::join_all;
 use jiff::Timestamp;
 
 use crate::digest::Digest;
-use crate::id::{self, AppName, ChannelName, SuiteName, Target, Version};
+use crate::id::{self, AppName, ChannelName, FleetName, SuiteName, Target, Version};
 use crate::keys;
 use crate::signature::{Trust, Verified, VerifyError, verify};
-use crate::statement::{Channel, Document, Statement};
+use crate::statement::{Channel, Document, Rollout, Statement};
 use crate::store::{self, Etag, Key, Object, Store};
 
 /// A store seen through a trust file, at one time.
@@ -30,6 +30,15 @@ pub struct Published<'a> {
 pub struct Pointer {
     /// What it says.
     pub document: Verified<Channel>,
+    /// Its name in the store, for replacing exactly this one.
+    pub etag: Etag,
+}
+
+/// A fleet's order as it lies in the store now.
+#[derive(Debug)]
+pub struct Order {
+    /// What it says.
+    pub document: Verified<Rollout>,
     /// Its name in the store, for replacing exactly this one.
     pub etag: Etag,
 }
@@ -223,6 +232,25 @@ impl Published<'_> {
             return Err(Error::Misplaced { key, found });
         }
         Ok(Some(Pointer { document, etag }))
+    }
+
+    /// The order of a fleet, or none where no rollout was begun yet.
+    pub async fn order_if_there(&self, fleet: &FleetName) -> Result<Option<Order>> {
+        let Object { bytes, etag } = match self.store.get(&keys::rollout(fleet), Rollout::LIMIT).await {
+            Err(store::Error::NotFound { .. }) => return Ok(None),
+            other => other?,
+        };
+        Ok(Some(Order { document: self.order(fleet, &bytes)?, etag }))
+    }
+
+    /// The order in these bytes, which lay in the order's place of this fleet.
+    pub fn order(&self, fleet: &FleetName, bytes: &[u8]) -> Result<Verified<Rollout>> {
+        let key = keys::rollout(fleet);
+        let document: Verified<Rollout> = self.verified(&key, bytes)?;
+        if document.fleet != *fleet {
+            return Err(Error::Misplaced { key, found: format!("the fleet `{}`", document.fleet) });
+        }
+        Ok(document)
     }
 
     /// The statement that a pointer names for one kind of machine: that very file, by its digest.

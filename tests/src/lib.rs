@@ -49,7 +49,7 @@ impl World {
         let key = SigningKey::generate("ci").unwrap();
         key.write(&folder.path().join("ci")).unwrap();
         let public = std::fs::read_to_string(folder.path().join("ci.pub")).unwrap();
-        let line = format!("ci namespaces=\"release@pannier,channel@pannier,suite@pannier\" {public}");
+        let line = format!("ci namespaces=\"release@pannier,channel@pannier,suite@pannier,rollout@pannier\" {public}");
         std::fs::write(folder.path().join("trust"), &line).unwrap();
         std::fs::create_dir(folder.path().join("store")).unwrap();
         let trust = Trust::parse(&line, "trust").unwrap();

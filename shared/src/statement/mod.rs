@@ -1,4 +1,4 @@
-//! The documents a node believes: what a release is, and which release a channel names.
+//! The documents a node believes: what a release is, which release a channel names, and what a fleet is to do.
 //!
 //! They are plain data here; how they are signed and verified is `crate::signature`. Field order is the text's order.
 
@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 mod channel;
 mod migrations;
 mod release;
+mod rollout;
 mod running;
 mod shared_path;
 pub mod suite;
@@ -15,6 +16,7 @@ pub mod suite;
 pub use channel::{Channel, ChannelType};
 pub use migrations::*;
 pub use release::*;
+pub use rollout::*;
 pub use running::*;
 pub use shared_path::{BadShared, Shared, SharedPath};
 pub use suite::{Suite, SuiteType};
