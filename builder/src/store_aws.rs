@@ -36,7 +36,7 @@ use pannier_shared::store::s3::S3Options;
 use pannier_shared::store::s3::place::{MARK, Place, Refusal};
 use pannier_shared::store::upload::Upload;
 use pannier_shared::store::wire::{self, Patience, Retry, Sent};
-use pannier_shared::store::{Condition, Error, Etag, Key, MAX_FILE, Meta, Object, Result, Store, Stored};
+use pannier_shared::store::{Condition, Error, Etag, Glance, Key, MAX_FILE, Meta, Object, Result, Store, Stored};
 use pannier_shared::store::{check_range, names};
 use pannier_shared::sys::fs;
 
@@ -238,6 +238,22 @@ impl Store for AwsStore {
             Ok((bytes, etag)) => Ok(Object { bytes, etag: self.etag(key, etag)? }),
             Err(refusal) => Err(self.place.refused(key.as_str(), &refusal)),
         }
+    }
+
+    /// The SDK tells no date of an answer, and nobody who uses it asks for one.
+    async fn glance(&self, key: &Key, limit: u64, known: Option<&Etag>) -> Result<Glance> {
+        let call = async || {
+            let get = self.client.get_object().bucket(&self.place.bucket).key(self.place.path(key));
+            let got = get.set_if_none_match(known.map(|known| known.0.clone())).send().await.map_err(failure)?;
+            let etag = got.e_tag.clone();
+            Ok((body(got, limit, &self.patience).await?, etag))
+        };
+        let object = match self.send(key.as_str(), call).await? {
+            Ok((bytes, etag)) => Some(Object { bytes, etag: self.etag(key, etag)? }),
+            Err(Refusal { status: 304, .. }) if known.is_some() => None,
+            Err(refusal) => return Err(self.place.refused(key.as_str(), &refusal)),
+        };
+        Ok(Glance { object, date: None })
     }
 
     async fn head(&self, key: &Key) -> Result<Meta> {

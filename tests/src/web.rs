@@ -42,6 +42,9 @@ pub fn file(asked: &Asked, content: &[u8], etag: &str) -> Told {
     if asked.headers.get("if-match").is_some_and(|wanted| wanted != etag) {
         return (412, named, Vec::new());
     }
+    if asked.headers.get("if-none-match").is_some_and(|known| known == etag) {
+        return (304, named, Vec::new());
+    }
     let range = asked.headers.get("range").and_then(|range| range.strip_prefix("bytes=")?.split_once('-'));
     let Some((Ok(first), Ok(last))) = range.map(|(first, last)| (first.parse::<usize>(), last.parse::<usize>())) else {
         return (200, named, content.to_vec());

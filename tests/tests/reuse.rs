@@ -20,7 +20,7 @@ use pannier_shared::event::{Event, Recorder};
 use pannier_shared::statement::Artifact;
 use pannier_shared::store::dir::DirStore;
 use pannier_shared::store::upload::Upload;
-use pannier_shared::store::{Condition, Etag, Key, Meta, Object, Result, Store, Stored};
+use pannier_shared::store::{Condition, Etag, Glance, Key, Meta, Object, Result, Store, Stored};
 use pannier_tests::{APP, World, executable, listing, noise, runtime, said};
 use proptest::prelude::*;
 
@@ -34,6 +34,9 @@ impl Store for Asked {
     }
     async fn get(&self, key: &Key, limit: u64) -> Result<Object> {
         self.0.get(key, limit).await
+    }
+    async fn glance(&self, key: &Key, limit: u64, known: Option<&Etag>) -> Result<Glance> {
+        self.0.glance(key, limit, known).await
     }
     async fn head(&self, key: &Key) -> Result<Meta> {
         self.0.head(key).await

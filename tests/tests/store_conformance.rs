@@ -207,3 +207,17 @@ async fn the_web_store_is_for_reading() {
     let list = store.list("").await.unwrap_err();
     assert_eq!(list.to_string(), "the store http://127.0.0.1:1/ cannot be listed");
 }
+
+#[tokio::test]
+async fn a_look_at_what_is_known_costs_no_body() {
+    let server = Server::start(Options::default()).unwrap();
+    for store in [small_client(server.url(), "s3://pannier/a").await, aws_sdk(server.url(), "s3://pannier/b").await] {
+        let key: Key = "fleets/shop/rollout.json".parse().unwrap();
+        let etag = store.put(&key, Bytes::from("an order"), Condition::Absent).await.unwrap();
+        let asked = server.requests().len();
+        let looked = store.glance(&key, 100, Some(&etag)).await.unwrap();
+        assert_eq!(looked.object, None);
+        let log: Vec<(u16, u64)> = server.requests()[asked..].iter().map(|one| (one.status, one.length)).collect();
+        assert_eq!(log, [(304, 0)], "one request, without a body");
+    }
+}

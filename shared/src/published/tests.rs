@@ -150,6 +150,9 @@ impl Store for Unlisted<'_> {
     async fn get(&self, key: &Key, limit: u64) -> store::Result<Object> {
         self.0.get(key, limit).await
     }
+    async fn glance(&self, key: &Key, limit: u64, known: Option<&Etag>) -> store::Result<store::Glance> {
+        self.0.glance(key, limit, known).await
+    }
     async fn head(&self, key: &Key) -> store::Result<store::Meta> {
         self.0.head(key).await
     }

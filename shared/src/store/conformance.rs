@@ -39,6 +39,7 @@ pub async fn one_after_the_other(store: &dyn Store) {
     a_key_that_is_not_there_is_not_found(store).await;
     absent_means_absent(store).await;
     unchanged_means_unchanged(store).await;
+    what_is_known_is_not_sent_again(store).await;
     a_pinned_range_of_another_content_is_refused(store).await;
     a_file_is_stored_whole(store).await;
     a_file_that_is_not_what_was_measured_is_not_stored(store).await;
@@ -57,6 +58,10 @@ pub async fn reading(store: &dyn Store, key: &Key, content: &[u8]) {
     let object = good("get", store.get(key, size).await);
     assert_eq!(object.bytes, content, "get gives the content");
     assert_eq!(object.etag, meta.etag, "get and head name the content alike");
+    let known = good("glance", store.glance(key, size, Some(&object.etag)).await);
+    assert_eq!(known.object, None, "what is known is not given again");
+    let anew = good("glance", store.glance(key, size, None).await);
+    assert_eq!(anew.object, Some(object), "what is not known is");
     assert!(matches!(store.get(key, size - 1).await, Err(Error::WrongAnswer { .. })), "get keeps to its limit");
     ranges(store, key, content, &meta.etag).await;
 }
@@ -137,6 +142,22 @@ pub async fn unchanged_means_unchanged(store: &dyn Store) {
     assert!(matches!(stale, Err(Error::Changed { .. })), "{stale:?}");
     let now = good("get", store.get(&key, 10).await);
     assert_eq!((now.bytes, now.etag), (Bytes::from("second"), second));
+}
+
+/// A look at what is known gives nothing, at anything else all of it.
+pub async fn what_is_known_is_not_sent_again(store: &dyn Store) {
+    let key = fresh("glance");
+    let nothing = store.glance(&key, 10, None).await;
+    assert!(matches!(nothing, Err(Error::NotFound { .. })), "{nothing:?}");
+    let first = good("put", store.put(&key, Bytes::from("first"), Condition::Absent).await);
+    let look = async |known: Option<&Etag>| good("glance", store.glance(&key, 10, known).await).object;
+    let object = look(None).await;
+    assert_eq!(object.map(|object| (object.bytes, object.etag)), Some((Bytes::from("first"), first.clone())));
+    assert_eq!(look(Some(&first)).await, None, "what is known is not sent again");
+    let second = good("swap", store.put(&key, Bytes::from("second"), Condition::Unchanged(first.clone())).await);
+    assert_eq!(look(Some(&first)).await.map(|object| object.etag), Some(second));
+    let large = store.glance(&key, 5, Some(&first)).await;
+    assert!(matches!(large, Err(Error::WrongAnswer { .. })), "a look keeps to its limit: {large:?}");
 }
 
 /// Many create one key: one succeeds, the others know that they did not, and its content stays.

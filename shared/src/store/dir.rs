@@ -24,7 +24,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use super::upload::Upload;
-use super::{Condition, Error, Etag, Key, Meta, Object, Result, Store, Stored, check_range, names};
+use super::{Condition, Error, Etag, Glance, Key, Meta, Object, Result, Store, Stored, check_range, names};
 use crate::digest::{Digest, Hasher};
 use crate::sys::{clock, fs, lock};
 
@@ -73,6 +73,11 @@ impl Store for DirStore {
     async fn get(&self, key: &Key, limit: u64) -> Result<Object> {
         let key = key.clone();
         self.blocking(move |files| files.get(&key, limit)).await
+    }
+
+    async fn glance(&self, key: &Key, limit: u64, known: Option<&Etag>) -> Result<Glance> {
+        let object = self.get(key, limit).await?;
+        Ok(Glance { object: Some(object).filter(|object| Some(&object.etag) != known), date: None })
     }
 
     async fn head(&self, key: &Key) -> Result<Meta> {

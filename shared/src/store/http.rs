@@ -15,7 +15,7 @@ use reqwest::{Method, Request, StatusCode, Url};
 use super::gather::Gathered;
 use super::upload::Upload;
 use super::wire::{Answer, Broken, Patience, Redirects, Retry, Sent, Wire, is_passing};
-use super::{Condition, Error, Etag, Key, Meta, Object, Result, Store, Stored, check_range, reading};
+use super::{Condition, Error, Etag, Glance, Key, Meta, Object, Result, Store, Stored, check_range, reading};
 
 /// A store on a web server.
 #[derive(Debug)]
@@ -33,10 +33,10 @@ impl WebStore {
         }
     }
 
-    async fn send(&self, method: Method, key: &Key, keep: u64) -> Result<Answer> {
+    async fn send(&self, method: Method, key: &Key, headers: &[(&'static str, String)], keep: u64) -> Result<Answer> {
         let mut retry = Retry::new(&self.wire.patience);
         loop {
-            match self.attempt(self.request(method.clone(), key, &[])?, keep).await {
+            match self.attempt(self.request(method.clone(), key, headers)?, keep).await {
                 Ok(answer) => return Ok(answer),
                 Err(broken) => self.wait(&mut retry, broken).await?,
             }
@@ -124,6 +124,16 @@ impl WebStore {
         reading::etag(answer).ok_or_else(without)
     }
 
+    fn object(&self, key: &Key, answer: Answer, limit: u64) -> Result<Object> {
+        match answer.status {
+            StatusCode::OK if answer.is_cut => {
+                Err(self.wrong(key, format!("it has more than the {limit} bytes that are expected")))
+            }
+            StatusCode::OK => Ok(Object { etag: self.etag(key, &answer)?, bytes: answer.body }),
+            _ => Err(self.refused(key, &answer)),
+        }
+    }
+
     fn wrong(&self, key: &Key, detail: String) -> Error {
         Error::WrongAnswer { store: self.url.to_string(), key: key.to_string(), detail }
     }
@@ -140,18 +150,25 @@ impl Store for WebStore {
     }
 
     async fn get(&self, key: &Key, limit: u64) -> Result<Object> {
-        let answer = self.send(Method::GET, key, limit).await?;
-        match answer.status {
-            StatusCode::OK if answer.is_cut => {
-                Err(self.wrong(key, format!("it has more than the {limit} bytes that are expected")))
-            }
-            StatusCode::OK => Ok(Object { etag: self.etag(key, &answer)?, bytes: answer.body }),
-            _ => Err(self.refused(key, &answer)),
+        let answer = self.send(Method::GET, key, &[], limit).await?;
+        self.object(key, answer, limit)
+    }
+
+    /// A server that does not know `If-None-Match` sends the object again: that is noticed here.
+    async fn glance(&self, key: &Key, limit: u64, known: Option<&Etag>) -> Result<Glance> {
+        let named = known.filter(|known| reading::is_strong(known));
+        let headers: Vec<_> = named.map(|known| ("if-none-match", known.0.clone())).into_iter().collect();
+        let answer = self.send(Method::GET, key, &headers, limit).await?;
+        let date = answer.date();
+        if answer.status == StatusCode::NOT_MODIFIED && named.is_some() {
+            return Ok(Glance { object: None, date });
         }
+        let object = self.object(key, answer, limit)?;
+        Ok(Glance { object: Some(object).filter(|object| Some(&object.etag) != known), date })
     }
 
     async fn head(&self, key: &Key) -> Result<Meta> {
-        let answer = self.send(Method::HEAD, key, 0).await?;
+        let answer = self.send(Method::HEAD, key, &[], 0).await?;
         if answer.status != StatusCode::OK {
             return Err(self.refused(key, &answer));
         }

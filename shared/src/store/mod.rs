@@ -117,6 +117,15 @@ pub struct Object {
     pub etag: Etag,
 }
 
+/// What a look at a small object came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Glance {
+    /// The object, if it is another one than the one known.
+    pub object: Option<Object>,
+    /// What time it was by the store's clock, to the second below; none where it does not say.
+    pub date: Option<jiff::Timestamp>,
+}
+
 /// What [`Store::put_file`] stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stored {
@@ -257,6 +266,9 @@ pub trait Store: Send + Sync {
 
     /// Reads a small object whole. More than `limit` bytes is [`Error::WrongAnswer`], and no more than that is read.
     async fn get(&self, key: &Key, limit: u64) -> Result<Object>;
+
+    /// Reads like [`Self::get`], unless the object is still the one `known`: then no byte of it is sent.
+    async fn glance(&self, key: &Key, limit: u64, known: Option<&Etag>) -> Result<Glance>;
 
     /// Size and name of an object.
     async fn head(&self, key: &Key) -> Result<Meta>;

@@ -34,7 +34,8 @@ use super::gather::Gathered;
 use super::upload::Upload;
 use super::wire::{Answer, Broken, Redirects, Retry, Sent, Wire};
 use super::{
-    Condition, Error, Etag, Key, MAX_FILE, Meta, Object, Result, Store, Stored, check_range, names, reading, xml,
+    Condition, Error, Etag, Glance, Key, MAX_FILE, Meta, Object, Result, Store, Stored, check_range, names, reading,
+    xml,
 };
 use crate::digest::Digest;
 use crate::sys::{clock, fs};
@@ -167,6 +168,17 @@ impl S3Store {
         reading::etag(answer).ok_or_else(|| self.place.wrong(key.as_str(), "it gave no ETag".to_owned()))
     }
 
+    /// The small object of a good answer.
+    fn whole(&self, key: &Key, answer: Answer, limit: u64) -> Result<Object> {
+        match answer.status {
+            StatusCode::OK if answer.is_cut => {
+                Err(self.place.wrong(key.as_str(), format!("it has more than the {limit} bytes that are expected")))
+            }
+            StatusCode::OK => Ok(Object { etag: self.etag(key, &answer)?, bytes: answer.body }),
+            _ => Err(self.refused(key.as_str(), &answer)),
+        }
+    }
+
     /// Writes on a condition, and knows its own work.
     async fn write(&self, key: &Key, mut call: Call<'_>, condition: &Condition) -> Result<Etag> {
         let mark = fs::random_name();
@@ -256,13 +268,19 @@ impl Store for S3Store {
         let mut call = self.object(Method::GET, key);
         call.keep = limit;
         let answer = self.send(&call).await?;
-        match answer.status {
-            StatusCode::OK if answer.is_cut => {
-                Err(self.place.wrong(key.as_str(), format!("it has more than the {limit} bytes that are expected")))
-            }
-            StatusCode::OK => Ok(Object { etag: self.etag(key, &answer)?, bytes: answer.body }),
-            _ => Err(self.refused(key.as_str(), &answer)),
+        self.whole(key, answer, limit)
+    }
+
+    async fn glance(&self, key: &Key, limit: u64, known: Option<&Etag>) -> Result<Glance> {
+        let mut call = self.object(Method::GET, key);
+        call.keep = limit;
+        call.headers.extend(known.map(|known| ("if-none-match", known.0.clone())));
+        let answer = self.send(&call).await?;
+        let date = answer.date();
+        if answer.status == StatusCode::NOT_MODIFIED && known.is_some() {
+            return Ok(Glance { object: None, date });
         }
+        Ok(Glance { object: Some(self.whole(key, answer, limit)?), date })
     }
 
     async fn head(&self, key: &Key) -> Result<Meta> {

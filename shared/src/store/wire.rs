@@ -99,6 +99,12 @@ impl Answer {
     pub(super) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).and_then(|value| value.to_str().ok())
     }
+
+    /// What time it was where it was answered, to the second below.
+    pub(super) fn date(&self) -> Option<Timestamp> {
+        let date = jiff::fmt::rfc2822::parse(self.header("date")?).ok()?;
+        Some(date.timestamp())
+    }
 }
 
 /// A request that was not answered well, and why; what came of the answer before it broke off.
@@ -179,7 +185,7 @@ impl Wire {
     pub(super) async fn date(&self, url: Url) -> Result<Option<Timestamp>, String> {
         let answer =
             self.once(Request::new(Method::HEAD, url), 0, &Sent::default()).await.map_err(|broken| broken.why)?;
-        Ok(answer.header("date").and_then(|text| jiff::fmt::rfc2822::parse(text).ok()).map(|date| date.timestamp()))
+        Ok(answer.date())
     }
 
     /// The beginning of an answer. One to a range that is late is asked for twice.
