@@ -10,6 +10,7 @@
 
 use std::path::PathBuf;
 
+use jiff::Timestamp;
 use pannier_shared::event::{Event, Sink};
 use pannier_shared::id::Version;
 use pannier_shared::statement::Description;
@@ -26,19 +27,21 @@ use crate::record;
 use crate::state::{Direction, Standing, State};
 use crate::steps::confirm::{self, confirm};
 use crate::steps::start;
-use crate::steps::switch::switch;
+use crate::steps::switch::{switch, switch_when};
 
 mod error;
+mod gate;
 mod hooks;
 mod migrations;
 mod shared;
 mod statics;
 
 pub use error::{Error, Failure};
+pub use gate::{Closed, Gate};
 pub use migrations::{OnSchema, Unfit};
 
 /// The steps, in order, each with what takes it back.
-fn table<'a>() -> [Step<Activation<'a>, Error>; 13] {
+fn table<'a>() -> [Step<Activation<'a>, Error>; 14] {
     let nothing = Undo::Nothing;
     [
         Step { name: "hooks", does: "read the release's hooks", run: hooks::read, undo: Undo::By(hooks::on_failure) },
@@ -73,6 +76,7 @@ fn table<'a>() -> [Step<Activation<'a>, Error>; 13] {
             run: hooks::before_switch,
             undo: nothing("nothing was changed for it"),
         },
+        Step { name: "wait", does: "wait for the other nodes", run: gate::wait, undo: nothing("it only waits") },
         Step { name: "switch", does: "point `current` at the release", run: to_new, undo: Undo::By(back_to_old) },
         Step {
             name: "restart",
@@ -115,6 +119,8 @@ pub struct Request<'a> {
     pub older: OnOlder,
     /// What to do when it and the databases do not fit each other.
     pub schema: OnSchema<'a>,
+    /// Who says when to switch; at once where nobody does.
+    pub gate: Option<&'a dyn Gate>,
 }
 
 /// What to do when a release is known to be bad.
@@ -196,6 +202,9 @@ struct Activation<'a> {
     direction: Direction,
     operation: Operation,
     schema: OnSchema<'a>,
+    gate: Option<&'a dyn Gate>,
+    /// When to switch, once that is known.
+    instant: Option<Timestamp>,
     ongoing: Ongoing,
     /// What the release says of itself, once that was read.
     description: Option<Description>,
@@ -241,6 +250,8 @@ impl<'a> Activation<'a> {
             direction,
             operation,
             schema: request.schema,
+            gate: request.gate,
+            instant: None,
             ongoing,
             description: None,
             back,
@@ -363,7 +374,9 @@ fn drop_environment(run: &mut Activation) -> Result<(), Error> {
 fn to_new(run: &mut Activation) -> Result<Done, Error> {
     run.node.state.switch_to(&run.version, clock::now());
     run.node.state.run_with(run.env.clone());
-    switch(&run.node.root, &run.node.state).map_err(|error| run.because(error.into()))?;
+    let switched = switch_when(&run.node.root, &run.node.state, || run.until_the_instant());
+    switched.map_err(|error| run.because(error.into()))?;
+    run.tell_switched();
     Ok(Done::said(format!("`current` leads to `{}`", run.version)))
 }
 

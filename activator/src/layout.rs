@@ -24,6 +24,7 @@
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use jiff::Timestamp;
 use pannier_shared::id::Version;
 use pannier_shared::sys::account::{self, Account};
 use pannier_shared::sys::look::Look;
@@ -337,6 +338,13 @@ impl Root {
             Some(version) => Ok(Current::Release(version)),
             None => Err(Error::CurrentElsewhere { path, target }),
         }
+    }
+
+    /// When `current` came to lead where it leads, by the kernel: the rename over it is the last change of its inode. None
+    /// where that cannot be found out.
+    pub fn switched(&self) -> Option<Timestamp> {
+        let meta = fs::lstat(&self.current()).ok()?;
+        Timestamp::new(meta.ctime(), i32::try_from(meta.ctime_nsec()).ok()?).ok()
     }
 }
 

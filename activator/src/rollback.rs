@@ -59,7 +59,7 @@ pub fn rollback(
         None => node.state.previous().cloned().ok_or_else(|| Error::NoneHealthy { app: node.app.clone() })?,
     };
     let (bad, older) = (OnBad::Refuse, OnOlder::Allow);
-    let request = Request { version: version.clone(), direction: Direction::Back, bad, older, schema };
+    let request = Request { version: version.clone(), direction: Direction::Back, bad, older, schema, gate: None };
     let activated = activate(node, &request, runtime, sink)?;
     Ok(RolledBack { version, activated })
 }

@@ -33,7 +33,7 @@ fn an_activation_that_breaks_at_any_step_leaves_the_disk_as_it_was() {
             let before = facts(&fixture.config.root);
             let (mut node, runtime) = (fixture.open().unwrap(), runtime());
             let (bad, older) = (OnBad::Refuse, OnOlder::Allow);
-            let request = Request { version: v(version), direction, bad, older, schema: OnSchema::Refuse };
+            let request = Request { version: v(version), direction, bad, older, schema: OnSchema::Refuse, gate: None };
             let mut run = Activation::begin(Operation::Activate, &mut node, &request, &runtime, &Silent).unwrap();
             let left = rehearse(&table(), &mut run, at, &Silent).unwrap();
             assert!(left.is_empty(), "{at:?}: {left:?}");
@@ -52,7 +52,7 @@ fn a_release_that_failed_is_marked_as_bad_and_nothing_else_differs() {
     let before = but_state();
     let (mut node, runtime) = (fixture.open().unwrap(), runtime());
     let (direction, bad, older) = (Direction::Forward, OnBad::Refuse, OnOlder::Refuse);
-    let request = Request { version: v("v2"), direction, bad, older, schema: OnSchema::Refuse };
+    let request = Request { version: v("v2"), direction, bad, older, schema: OnSchema::Refuse, gate: None };
     let mut run = Activation::begin(Operation::Activate, &mut node, &request, &runtime, &Silent).unwrap();
     run.verdict = Some("it does not answer".to_owned());
     let restart = table().iter().position(|step| step.name == "restart").unwrap();

@@ -5,7 +5,7 @@ use pannier_shared::id::{AppName, Version};
 use pannier_shared::steps;
 use pannier_shared::sys::fs;
 
-use super::Unfit;
+use super::{Closed, Unfit};
 use crate::age::Older;
 use crate::described;
 use crate::identity;
@@ -76,6 +76,9 @@ pub enum Error {
     /// The app's user cannot be used.
     #[error("the app's user cannot be used")]
     User(#[from] identity::Error),
+    /// The other nodes do not switch, or not with this one.
+    #[error(transparent)]
+    Closed(#[from] Closed),
     /// It and the databases do not fit each other.
     #[error(transparent)]
     Schema(#[from] Unfit),
@@ -151,7 +154,7 @@ impl Failure {
             Error::Restart { .. } | Error::Health { .. } | Error::Hook(_) => {
                 Some(format!("once it is mended: `pannier-activator activate {app} {} --even-if-bad`", self.version))
             }
-            Error::Described(_) | Error::Folder(_) | Error::NoneBefore | Error::Fs(_) => None,
+            Error::Described(_) | Error::Folder(_) | Error::NoneBefore | Error::Closed(_) | Error::Fs(_) => None,
         }
     }
 }

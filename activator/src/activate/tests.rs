@@ -154,7 +154,7 @@ fn undoing_can_run_twice_and_before_its_steps() {
     let (mut node, runtime) = (fixture.open().unwrap(), runtime());
     let (bad, older) = (OnBad::Refuse, OnOlder::Refuse);
     let (direction, schema) = (Direction::Forward, OnSchema::Refuse);
-    let request = Request { version: v("v2"), direction, bad, older, schema };
+    let request = Request { version: v("v2"), direction, bad, older, schema, gate: None };
     let mut run = Activation::begin(Operation::Activate, &mut node, &request, &runtime, &fixture.told).unwrap();
     for steps in 0..=table().len() {
         for step in &table()[..steps] {

@@ -187,7 +187,7 @@ impl<'a> Session<'a> {
         let version = self.prepared(&mut node, what, older)?;
         let older = age::consent(&node.state, what, older);
         let (direction, schema) = (Direction::Forward, schema.policy(self.patience()));
-        let request = Request { version: version.clone(), direction, bad, older, schema };
+        let request = Request { version: version.clone(), direction, bad, older, schema, gate: None };
         let activated = activate(&mut node, &request, &self.runtime, self.sink)?;
         if activated != Activated::Already {
             prune_afterwards(&mut node, self.sink);

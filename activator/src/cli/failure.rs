@@ -229,7 +229,7 @@ fn of_activation(failure: &activate::Failure) -> Exit {
         _ if !failure.left.is_empty() => Exit::Mixed,
         _ if failure.tried => Exit::RolledBack,
         activate::Error::NotHere(_) => Exit::NotFound,
-        activate::Error::Bad { .. } | activate::Error::Older(_) => Exit::Refused,
+        activate::Error::Bad { .. } | activate::Error::Older(_) | activate::Error::Closed(_) => Exit::Refused,
         activate::Error::Incomplete { .. } => Exit::Verification,
         activate::Error::Restart { .. } => Exit::Program,
         activate::Error::Health { .. } => Exit::RolledBack,

@@ -11,7 +11,13 @@ use crate::state::State;
 
 /// Makes `state` true on the disk: saves it and lets `current` lead to what it says is live.
 pub fn switch(root: &Root, state: &State) -> fs::Result<()> {
+    switch_when(root, state, || ())
+}
+
+/// Like [`switch`], and lets `wait` have the time between the two.
+pub fn switch_when(root: &Root, state: &State, wait: impl FnOnce()) -> fs::Result<()> {
     state.save(&root.state())?;
+    wait();
     let current = root.current();
     match state.live_version() {
         Some(version) => fs::swap_symlink(&link_to(version), &current),

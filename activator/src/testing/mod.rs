@@ -104,7 +104,7 @@ impl Fixture {
     pub fn activate_with(&self, version: &str, bad: OnBad) -> Result<Activated, Box<Failure>> {
         let (direction, older) = (Direction::Forward, OnOlder::Allow);
         let schema = OnSchema::Refuse;
-        let request = Request { version: v(version), direction, bad, older, schema };
+        let request = Request { version: v(version), direction, bad, older, schema, gate: None };
         activate(&mut self.open().unwrap(), &request, &runtime(), &self.told)
     }
 
