@@ -7,6 +7,7 @@
 pub mod activate;
 pub mod admit;
 pub mod age;
+pub mod agent;
 pub mod config;
 pub mod described;
 pub mod doctor;

@@ -140,6 +140,8 @@ pub enum Command {
         #[arg(last = true, required = true)]
         command: Vec<String>,
     },
+    /// Follow the orders of this node's fleet (`[fleet]` in the configuration), until it is ended
+    Agent,
     /// Say what serves, and whether all is in order
     Status {
         /// The app; all apps when not given
@@ -236,6 +238,7 @@ impl Command {
             | Command::Units { app, .. } => Some(app),
             Command::Status { app } | Command::Doctor { app } => app.as_ref(),
             Command::Recover { .. } => None,
+            Command::Agent => None,
         }
     }
 }

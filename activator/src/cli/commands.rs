@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use pannier_activator::activate::{Activated, OnBad, OnSchema, Request, activate};
 use pannier_activator::age::{self, OnOlder};
+use pannier_activator::agent::origin::Origins;
+use pannier_activator::agent::{self, Setup};
 use pannier_activator::config::{self, App, Config};
 use pannier_activator::doctor::{self, Examined, Trouble};
 use pannier_activator::fetch::{Origin, fetch, fetch_unless_older};
@@ -31,6 +33,7 @@ use pannier_shared::store::location::Location;
 use pannier_shared::store::wire::Patience;
 use pannier_shared::store::{self, Store};
 use pannier_shared::sys::clock;
+use pannier_shared::sys::notify::Notify;
 use tokio::runtime::{Builder, Runtime};
 
 use super::args::{Back, Command, Common, Forward};
@@ -134,6 +137,7 @@ impl<'a> Session<'a> {
                 self.migrate(app, what, &change)
             }
             Command::Run { app, release, command } => self.run_command(app, release.as_ref(), command),
+            Command::Agent => self.agent(),
             Command::Status { app } => self.status(app.as_ref()),
             Command::Releases { app, published: false } => self.releases(app),
             Command::Releases { app, published: true } => self.published(app),
@@ -230,6 +234,18 @@ impl<'a> Session<'a> {
         let of_terminal = |name| Some((name, std::env::var(name).ok()?));
         let terminal = run::OF_TERMINAL.into_iter().filter_map(of_terminal).collect();
         match run::run(&View::open(app, config)?, config, release, command, terminal)? {}
+    }
+
+    fn agent(&self) -> Result<Output, Error> {
+        let variables = |name: &str| std::env::var(name).ok();
+        let origins = Origins {
+            location: self.location().ok_or(agent::Error::NoStore)?.parse().map_err(agent::Error::from)?,
+            trust: self.trust_file(),
+            patience: self.config.network.clone(),
+            variables: &variables,
+        };
+        let notify = Notify::to(variables("NOTIFY_SOCKET").as_deref());
+        match agent::run(Setup { config: &self.config, origins, notify, sink: self.sink })? {}
     }
 
     fn forward(&self, app: &AppName, typed: &Forward) -> Result<Schema, Error> {

@@ -9,7 +9,7 @@ use pannier_activator::plan::forecast;
 use pannier_activator::steps::share;
 use pannier_activator::units::of_release;
 use pannier_activator::{
-    activate, config, described, fetch, migrate, node, prune, recover, repair, resolve, rollback, run, state, verify,
+    activate, agent, config, described, fetch, migrate, node, prune, recover, repair, resolve, rollback, run, state, verify,
 };
 use pannier_shared::exit::Exit;
 use pannier_shared::report::Failure;
@@ -65,6 +65,8 @@ pub enum Error {
     Recover(#[from] recover::Error),
     #[error(transparent)]
     Damaged(#[from] recover::Damaged),
+    #[error(transparent)]
+    Agent(#[from] agent::Error),
 }
 
 /// What went wrong with one app of a recovery, as it is said when it is the only one.
@@ -116,6 +118,7 @@ impl Error {
             Error::Units(error) => of_units(error),
             Error::Recover(error) => of_recover(error),
             Error::Damaged(_) => Exit::Verification,
+            Error::Agent(error) => of_agent(error),
         }
     }
 
@@ -159,6 +162,7 @@ impl Error {
             Error::Recover(recover::Error::Published(error)) => published_hint(error),
             Error::Recover(error) => error.hint(),
             Error::Damaged(_) => Some("look at the disk of this machine, and run it again".to_owned()),
+            Error::Agent(error) => error.hint(),
         }
     }
 
@@ -334,6 +338,16 @@ fn of_recover(error: &recover::Error) -> Exit {
         recover::Error::NotAside(_) | recover::Error::Config(_) => Exit::Usage,
         recover::Error::Fs(_) => Exit::Machine,
         recover::Error::NotRead => Exit::Unexpected,
+    }
+}
+
+fn of_agent(error: &agent::Error) -> Exit {
+    use agent::Error as E;
+    match error {
+        E::NoFleet | E::NoStore | E::Location(_) | E::Origin(agent::origin::Error::Trust(_)) => Exit::Usage,
+        E::Origin(agent::origin::Error::Store(error)) => Exit::from(error),
+        E::Lock(lock::Error::Held(_) | lock::Error::StillHeld { .. }) => Exit::Locked,
+        E::Lock(lock::Error::Fs(_)) | E::Memory(_) | E::Fs(_) | E::Runtime(_) => Exit::Machine,
     }
 }
 

@@ -11,6 +11,14 @@
 //! slow = "30s"                            # an answer that comes slower than 8 KiB/s for so long is given up
 //! retry = "120s"                          # no further attempt begins after this
 //!
+//! [fleet]                                 # for `agent`; see docs/fleet.md
+//! name = "shop-production"
+//! node = "web-1"                          # the machine's own name when not given
+//! interval = "5s"                         # how often it looks for an order
+//! busy = "1s"                             # the same while a rollout is under way
+//! heartbeat = "60s"                       # how often it says at least that it is there
+//! state = "/var/lib/pannier"              # what it must not forget
+//!
 //! [apps.polls]
 //! root = "/srv/polls"                     # this is the default: /srv/NAME
 //! channel = "production"                  # for `status` and the agent; optional
@@ -63,9 +71,11 @@ use crate::steps::confirm::Health;
 use crate::steps::restart::Restart;
 use crate::steps::start::Supervised;
 
+mod fleet;
 mod section;
 mod supervised;
 
+pub use fleet::Fleet;
 use section::Section;
 
 /// Where the configuration lies when nothing else is said.
@@ -147,6 +157,8 @@ pub struct Config {
     pub trust: PathBuf,
     /// How long the store may keep us waiting.
     pub network: Patience,
+    /// How it takes part in a fleet, if it does.
+    pub fleet: Option<Fleet>,
     /// The apps of this node.
     pub apps: BTreeMap<AppName, App>,
 }
@@ -193,6 +205,7 @@ impl Config {
         let store = top.text("store")?.map(str::to_owned);
         let trust = top.path("trust")?.unwrap_or_else(|| DEFAULT_TRUST.into());
         let network = top.section("network")?.map(network).transpose()?.unwrap_or_default();
+        let fleet = top.section("fleet")?.map(fleet::read).transpose()?;
         let mut apps = BTreeMap::new();
         if let Some(section) = top.section("apps")? {
             for entry in section.each() {
@@ -204,7 +217,7 @@ impl Config {
             }
         }
         top.finish()?;
-        Ok(Self { file: file.to_owned(), store, trust, network, apps })
+        Ok(Self { file: file.to_owned(), store, trust, network, fleet, apps })
     }
 
     /// One app's part.
@@ -414,6 +427,16 @@ mod tests {
         let Patience { connect, first_byte, stall, slow, total, .. } = config.network;
         assert_eq!([connect, first_byte, stall, slow, total].map(|limit| limit.as_secs()), [1, 2, 3, 4, 5]);
         assert_eq!((health.headers.len(), health.headers[HOST].to_str().unwrap()), (2, "polls.example.org"));
+    }
+
+    #[test]
+    fn a_node_can_be_one_of_a_fleet() {
+        let config = parse("[fleet]\nname = \"shop\"\nnode = \"web-1\"\ninterval = \"500ms\"").unwrap();
+        let fleet = config.fleet.unwrap();
+        assert_eq!((fleet.name.as_str(), fleet.node.as_str()), ("shop", "web-1"));
+        assert_eq!((fleet.interval, fleet.busy), (Duration::from_millis(500), Duration::from_millis(500)));
+        insta::assert_snapshot!(refused("[fleet]\nnode = \"web-1\""), @"/etc/pannier/activator.toml: `fleet.name`: it is missing");
+        insta::assert_snapshot!(refused("[fleet]\nname = \"shop\"\nnode = \"web/1\""), @"/etc/pannier/activator.toml: `fleet.node`: `web/1` is not a valid node name: only letters, digits and `.`, `-`, `_` are allowed");
     }
 
     #[test]

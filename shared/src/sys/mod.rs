@@ -17,6 +17,7 @@ pub mod in_use;
 pub mod lock;
 pub mod look;
 pub mod memory;
+pub mod notify;
 pub mod process;
 pub(crate) mod sync;
 pub mod talk;
