@@ -5,11 +5,13 @@
 pub mod build;
 pub mod command_line;
 pub mod environment;
+pub mod fleet;
 pub mod inside;
 pub mod keys;
 pub mod promote;
 pub mod publish;
 pub mod releases;
+pub mod rollout;
 pub mod settings;
 pub mod shelf;
 pub mod stages;

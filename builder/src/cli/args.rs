@@ -6,8 +6,10 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use pannier_builder::command_line::CommandLine;
 use pannier_builder::keys::{KeyName, Role};
 use pannier_builder::promote::DAYS;
+use pannier_builder::rollout::{Strategy, Wanted};
 use pannier_builder::settings::{self, Encoding, Settings};
-use pannier_shared::id::{AppName, ChannelName, Target, Version};
+use pannier_shared::id::{AppName, ChannelName, FleetName, NodeName, Target, Version};
+use pannier_shared::statement::{Deadlines, Policy};
 
 mod suite;
 
@@ -16,8 +18,8 @@ pub use suite::Suite;
 /// Packs a Django site once into a signed release, and publishes it for every node.
 ///
 /// Exit statuses: 0 done, 1 unexpected, 2 usage or configuration, 3 not found, 4 verification failed, 5 refused, 7
-/// store, 8 this machine (disk, permissions), 9 a program failed (pip, uv, the project's own code), 11 a person is
-/// needed, 12 what was built again differs from what is published.
+/// store, 8 this machine (disk, permissions), 9 a program failed (pip, uv, the project's own code), 10 a rollout was
+/// taken back, 11 a person is needed, 12 what was built again differs from what is published.
 #[derive(Debug, Parser)]
 #[command(name = "pannier", version)]
 pub struct Typed {
@@ -56,6 +58,12 @@ pub enum Command {
     /// Set, look at and copy suites: what the nodes of a role run
     #[command(subcommand)]
     Suite(Suite),
+    /// Bring a release to all nodes of a fleet, and let them switch together
+    #[command(subcommand)]
+    Rollout(RolloutCommand),
+    /// Look at the nodes of a fleet
+    #[command(subcommand)]
+    Fleet(FleetCommand),
     /// Make and look at signing keys
     #[command(subcommand)]
     Keys(Keys),
@@ -262,6 +270,147 @@ pub struct Diff {
     pub chosen: Chosen,
 }
 
+/// `pannier rollout`.
+#[derive(Debug, Subcommand)]
+pub enum RolloutCommand {
+    /// Begin a rollout and drive it to its end
+    Start(Box<RolloutStart>),
+    /// Say how the last rollout stands; nothing is moved on
+    Status {
+        /// The fleet
+        fleet: FleetName,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Go on with a rollout that somebody began
+    Resume {
+        /// The fleet
+        fleet: FleetName,
+        #[command(flatten)]
+        hand: Hand,
+    },
+    /// End a rollout: before the switch nothing changes, after it all nodes go back
+    Abort {
+        /// The fleet
+        fleet: FleetName,
+        /// Why, for those who read the order
+        #[arg(long, default_value = "")]
+        reason: String,
+        #[command(flatten)]
+        hand: Hand,
+    },
+}
+
+/// Who moves a rollout on.
+#[derive(Debug, Args)]
+pub struct Hand {
+    /// Who does it; the key's comment when not given
+    #[arg(long)]
+    pub who: Option<String>,
+    /// How long before it the nodes are told their instant: longer than their looks at the order are apart
+    #[arg(long, value_name = "SECONDS", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=600))]
+    pub lead: u32,
+    #[command(flatten)]
+    pub key: Key,
+    #[command(flatten)]
+    pub place: Place,
+}
+
+/// `pannier rollout start`.
+#[derive(Debug, Args)]
+pub struct RolloutStart {
+    /// The fleet
+    pub fleet: FleetName,
+    /// The app
+    pub app: AppName,
+    /// A published version
+    pub version: Version,
+    /// A node (repeatable, or with commas); all that have the app and were heard of when not given
+    #[arg(long = "node", value_name = "NODE", value_delimiter = ',')]
+    pub nodes: Vec<NodeName>,
+    /// Not this node (repeatable, or with commas)
+    #[arg(long, value_name = "NODE", value_delimiter = ',')]
+    pub without: Vec<NodeName>,
+    /// So many nodes may stay behind
+    #[arg(long, value_name = "COUNT", conflicts_with = "at_least")]
+    pub all_but: Option<u32>,
+    /// So many nodes must come along
+    #[arg(long, value_name = "COUNT")]
+    pub at_least: Option<u32>,
+    /// This node goes first, the others after it is healthy (repeatable, or with commas)
+    #[arg(long, value_name = "NODE", value_delimiter = ',', conflicts_with = "batches")]
+    pub canary: Vec<NodeName>,
+    /// So many nodes at a time
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
+    pub batches: Option<u32>,
+    /// Wait so long after a canary or a batch
+    #[arg(long, value_name = "SECONDS", default_value_t = 0)]
+    pub pause: u32,
+    /// How long bringing the release to the disks may take
+    #[arg(long, value_name = "SECONDS", default_value_t = Deadlines::default().prepare)]
+    pub prepare_within: u32,
+    /// How long the migrations may take
+    #[arg(long, value_name = "SECONDS", default_value_t = Deadlines::default().migrate)]
+    pub migrate_within: u32,
+    /// How long making ready may take
+    #[arg(long, value_name = "SECONDS", default_value_t = Deadlines::default().arm)]
+    pub arm_within: u32,
+    /// How long becoming healthy may take; and going back
+    #[arg(long, value_name = "SECONDS", default_value_t = Deadlines::default().confirm)]
+    pub confirm_within: u32,
+    /// Why, for those who read the order
+    #[arg(long, default_value = "")]
+    pub reason: String,
+    #[command(flatten)]
+    pub hand: Hand,
+}
+
+impl RolloutStart {
+    /// What is meant by the flags.
+    pub fn wanted(&self) -> Wanted {
+        let strategy = match self.batches {
+            Some(size) => Strategy::Batches(size as usize),
+            None if self.canary.is_empty() => Strategy::AllAtOnce,
+            None => Strategy::Canary(self.canary.iter().cloned().collect()),
+        };
+        Wanted {
+            app: self.app.clone(),
+            version: self.version.clone(),
+            nodes: self.nodes.iter().cloned().collect(),
+            without: self.without.iter().cloned().collect(),
+            policy: match (self.all_but, self.at_least) {
+                (Some(count), _) => Policy::AllBut(count),
+                (None, Some(count)) => Policy::AtLeast(count),
+                (None, None) => Policy::All,
+            },
+            strategy,
+            deadlines: Deadlines {
+                prepare: self.prepare_within,
+                migrate: self.migrate_within,
+                arm: self.arm_within,
+                confirm: self.confirm_within,
+                pause: self.pause,
+            },
+            reason: self.reason.clone(),
+        }
+    }
+}
+
+/// `pannier fleet`.
+#[derive(Debug, Subcommand)]
+pub enum FleetCommand {
+    /// Say what every node serves, and whether that is what was decided
+    Status {
+        /// The fleet
+        fleet: FleetName,
+        /// Show it again and again, until it is ended
+        #[arg(long)]
+        watch: bool,
+        #[command(flatten)]
+        place: Place,
+    },
+}
+
 /// `pannier keys`.
 #[derive(Debug, Subcommand)]
 pub enum Keys {
@@ -269,7 +418,7 @@ pub enum Keys {
     New {
         /// Its name: of its file, and in trust files
         name: KeyName,
-        /// What it may sign: release, channel, suite (repeatable, or with commas)
+        /// What it may sign: release, channel, suite, rollout (repeatable, or with commas)
         #[arg(long = "for", value_name = "ROLE", value_delimiter = ',', required = true)]
         roles: Vec<Role>,
         /// The folder that gets its two files

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use pannier_builder::build::{self, Request, Reuse};
 use pannier_builder::environment::Ambient;
@@ -11,21 +12,28 @@ use pannier_builder::inside::show::Summary;
 use pannier_builder::inside::{self, Inside};
 use pannier_builder::promote::{self, Order};
 use pannier_builder::publish::{self, Publication, STATEMENT_FILE};
+use pannier_builder::rollout::desk::Desk;
 use pannier_builder::stages::source::{Patterns, State};
 use pannier_builder::static_host::{self, Hosting};
 use pannier_builder::store::open_store;
-use pannier_builder::{keys, releases, settings};
+use pannier_builder::{fleet, keys, releases, rollout, settings};
 use pannier_shared::event::Sink;
+use pannier_shared::id::FleetName;
 use pannier_shared::id::{Target, Version};
 use pannier_shared::published::Published;
+use pannier_shared::report::Style;
 use pannier_shared::signature::{SigningKey, Trust};
 use pannier_shared::store::location::Location;
 use pannier_shared::store::{self, Store};
 use pannier_shared::sys::{clock, fs};
 use tokio::runtime::Runtime;
 
-use super::args::{Build, Chosen, Command, Diff, Key, Keys, Place, Promote, Publish, Releases, Show};
+use super::args::{
+    self, Build, Chosen, Command, Diff, FleetCommand, Key, Keys, Place, Promote, Publish, Releases, RolloutCommand,
+    Show,
+};
 use super::failure::Error;
+use super::live;
 use super::output::Output;
 
 mod suite;
@@ -34,6 +42,8 @@ mod suite;
 pub struct Session {
     pub sink: Arc<dyn Sink>,
     pub env: Ambient,
+    /// How results are shown.
+    pub style: Style,
 }
 
 impl Session {
@@ -44,6 +54,9 @@ impl Session {
             Command::Publish(typed) => self.publish(typed),
             Command::Promote(typed) => self.promote(typed),
             Command::Releases(typed) => self.releases(typed),
+            Command::Rollout(typed) => self.rollout(typed),
+            Command::Fleet(FleetCommand::Status { fleet, watch: true, place }) => self.watch(fleet, place),
+            Command::Fleet(FleetCommand::Status { fleet, place, .. }) => self.fleet(fleet, place),
             Command::Show(typed) => self.show(typed),
             Command::Diff(typed) => self.diff(typed),
             Command::Suite(typed) => self.suite(typed),
@@ -134,6 +147,58 @@ impl Session {
         let published = Published { store: store.as_ref(), trust: &trust, now: clock::now() };
         let listing = runtime.block_on(releases::releases(&published, &typed.app)).map_err(Box::new)?;
         Ok(Output::releases(typed.app.clone(), listing))
+    }
+
+    fn rollout(&self, typed: &RolloutCommand) -> Result<Output, Error> {
+        let runtime = runtime()?;
+        let (fleet, place) = match typed {
+            RolloutCommand::Start(start) => (&start.fleet, &start.hand.place),
+            RolloutCommand::Status { fleet, place } => (fleet, place),
+            RolloutCommand::Resume { fleet, hand } | RolloutCommand::Abort { fleet, hand, .. } => (fleet, &hand.place),
+        };
+        let trust = Trust::load(&place.trust)?;
+        let store = self.store_to_write(place, &runtime)?;
+        let desk = Desk::new(fleet.clone(), store.as_ref(), &trust);
+        let summary = match typed {
+            RolloutCommand::Status { .. } => runtime.block_on(rollout::status(&desk)),
+            RolloutCommand::Start(start) => {
+                let (key, wanted) = (self.key(&start.hand.key)?, start.wanted());
+                runtime.block_on(rollout::start(&desk, &wanted, &self.hand(&key, &start.hand)))
+            }
+            RolloutCommand::Resume { hand, .. } => {
+                runtime.block_on(rollout::resume(&desk, &self.hand(&self.key(&hand.key)?, hand)))
+            }
+            RolloutCommand::Abort { hand, reason, .. } => {
+                runtime.block_on(rollout::abort(&desk, reason, &self.hand(&self.key(&hand.key)?, hand)))
+            }
+        }?;
+        Ok(Output::rollout(summary))
+    }
+
+    fn fleet(&self, fleet: &FleetName, place: &Place) -> Result<Output, Error> {
+        let (runtime, trust) = (runtime()?, Trust::load(&place.trust)?);
+        let store = self.store(place, &runtime)?;
+        let desk = Desk::new(fleet.clone(), store.as_ref(), &trust);
+        Ok(Output::fleet(runtime.block_on(fleet::status(&desk)).map_err(Box::new)?))
+    }
+
+    /// Until somebody ends it, or nobody reads it any more.
+    fn watch(&self, fleet: &FleetName, place: &Place) -> Result<Output, Error> {
+        let (runtime, trust) = (runtime()?, Trust::load(&place.trust)?);
+        let store = self.store(place, &runtime)?;
+        let desk = Desk::new(fleet.clone(), store.as_ref(), &trust);
+        loop {
+            let output = Output::fleet(runtime.block_on(fleet::status(&desk)).map_err(Box::new)?);
+            if !live::show(&output, self.style) {
+                return Ok(output);
+            }
+            clock::sleep(live::PAUSE);
+        }
+    }
+
+    fn hand<'a>(&'a self, key: &'a SigningKey, typed: &args::Hand) -> rollout::Hand<'a> {
+        let who = typed.who.clone().unwrap_or_else(|| key.comment().to_owned());
+        rollout::Hand { key, who, lead: Duration::from_secs(typed.lead.into()), sink: self.sink.as_ref() }
     }
 
     fn show(&self, typed: &Show) -> Result<Output, Error> {

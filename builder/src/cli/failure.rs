@@ -9,7 +9,7 @@ use pannier_builder::stages::{
     tools, venv, wheels,
 };
 use pannier_builder::suite::{self, mirror};
-use pannier_builder::{build, inside, promote, publish, settings, static_host};
+use pannier_builder::{build, inside, promote, publish, rollout, settings, static_host};
 use pannier_shared::archive::read;
 use pannier_shared::exit::Exit;
 use pannier_shared::report::Failure;
@@ -70,6 +70,8 @@ pub enum Error {
     #[error("{0} cannot be copied onto itself")]
     OntoItself(String),
     #[error(transparent)]
+    Rollout(#[from] rollout::Error),
+    #[error(transparent)]
     Published(#[from] Box<published::Error>),
     #[error(transparent)]
     Inside(#[from] inside::Error),
@@ -111,6 +113,7 @@ impl Error {
             Self::SuiteFile(_) | Self::OntoItself(_) => Exit::Usage,
             Self::Suite(error) => of_suite(error),
             Self::Mirror(error) => of_mirror(error),
+            Self::Rollout(error) => of_rollout(error),
             Self::Published(error) => Exit::from(error.as_ref()),
             Self::Inside(error) => of_inside(error),
             Self::Archive(_) => Exit::Verification,
@@ -143,6 +146,8 @@ impl Error {
             Self::Suite(error) => error.hint(),
             Self::Mirror(mirror::Error::Source(error)) => published_hint(error),
             Self::Mirror(error) => error.hint(),
+            Self::Rollout(rollout::Error::Published(error)) => published_hint(error),
+            Self::Rollout(error) => error.hint(),
             Self::Published(error) => published_hint(error),
             Self::Inside(inside::Error::Published(error)) => published_hint(error),
             Self::Inside(error) => error.hint(),
@@ -365,6 +370,18 @@ fn of_promote(error: &promote::Error) -> Exit {
         promote::Error::KeyNotTrusted { .. } | promote::Error::Overtaken { .. } => Exit::Refused,
         promote::Error::SerialUsedUp(_) => Exit::Refused,
         promote::Error::Days(_) => Exit::Usage,
+    }
+}
+
+fn of_rollout(error: &rollout::Error) -> Exit {
+    use rollout::Error as E;
+    match error {
+        E::Published(error) => Exit::from(error),
+        E::Sign(SignError::TooLarge { .. }) | E::StrangeCanary(_) => Exit::Usage,
+        E::Sign(_) => Exit::Unexpected,
+        E::Held(_) => Exit::Locked,
+        E::KeyNotTrusted { .. } | E::Silent { .. } | E::Over(_) | E::Overtaken | E::SerialUsedUp => Exit::Refused,
+        E::Never(_) | E::NoNodes(..) => Exit::NotFound,
     }
 }
 

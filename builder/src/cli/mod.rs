@@ -11,6 +11,7 @@ use pannier_shared::report::{Ended, Failure, Style, Surroundings, Talk, Volume};
 mod args;
 mod commands;
 mod failure;
+mod live;
 mod output;
 
 use args::{Common, Typed};
@@ -27,7 +28,7 @@ pub fn main() -> ExitCode {
     };
     let talk = talk(&typed.common);
     let sink: Arc<dyn Sink> = Arc::from(talk.sink(PROGRAM));
-    let session = Session { sink: Arc::clone(&sink), env: Ambient::of(std::env::vars_os()) };
+    let session = Session { sink: Arc::clone(&sink), env: Ambient::of(std::env::vars_os()), style: talk.style };
     let done = session.run(&typed.command);
     // The bars must be gone before anything else is written.
     drop((session, sink));

@@ -13,6 +13,7 @@ use pannier_builder::publish::{Announced, Outcome};
 use pannier_builder::releases::{ChannelState, Listing, Release, TargetState};
 use pannier_builder::static_host::Hosted;
 use pannier_builder::suite::{self, mirror::Copied};
+use pannier_builder::{fleet, rollout};
 use pannier_shared::digest::Digest;
 use pannier_shared::exit::Exit;
 use pannier_shared::id::{AppName, ChannelName, SuiteName, Target, Version};
@@ -96,6 +97,10 @@ pub enum Output {
         #[serde(flatten)]
         copied: Copied,
     },
+    /// Of `rollout`.
+    Rollout(Box<rollout::summary::Summary>),
+    /// Of `fleet status`.
+    FleetStatus(Box<fleet::Status>),
     /// Of `keys new`.
     KeysNew { private: PathBuf, public: PathBuf, fingerprint: String, trust_line: String },
     /// Of `keys show`.
@@ -194,6 +199,16 @@ impl Output {
         Self::SuiteShow(SuiteView::of(shown))
     }
 
+    /// Of a rollout.
+    pub fn rollout(summary: rollout::summary::Summary) -> Self {
+        Self::Rollout(Box::new(summary))
+    }
+
+    /// Of a fleet that was looked at.
+    pub fn fleet(status: fleet::Status) -> Self {
+        Self::FleetStatus(Box::new(status))
+    }
+
     /// Of a new key.
     pub fn new_key(key: NewKey) -> Self {
         let NewKey { private, public, fingerprint, trust_line } = key;
@@ -222,6 +237,8 @@ impl Output {
             }
             Self::SuiteShow(view) => view.exit(),
             Self::VerifyAgainst(verdict) if !verdict.is_same() => Exit::Differs,
+            Self::Rollout(summary) => summary.exit(),
+            Self::FleetStatus(status) => status.exit(),
             _ => Exit::Done,
         }
     }
@@ -295,6 +312,8 @@ impl Display for Output {
             }
             Self::SuiteShow(view) => view.fmt(f),
             Self::SuiteMirror { suite, store, copied } => mirrored(f, suite, store, copied),
+            Self::Rollout(summary) => write!(f, "{summary}"),
+            Self::FleetStatus(status) => write!(f, "{status}"),
             Self::KeysNew { trust_line, .. } => writeln!(f, "{trust_line}"),
             Self::KeysShow { fingerprint, key } => writeln!(f, "{fingerprint}\n{key}"),
             Self::Version { version } => writeln!(f, "pannier {version}"),
