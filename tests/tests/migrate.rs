@@ -14,9 +14,11 @@ mod releases;
 #[path = "../../builder/tests/site/mod.rs"]
 mod site;
 
+use std::process::Stdio;
+
 use database::{Database, Postgres};
 use nodes::Nodes;
-use pannier_tests::World;
+use pannier_tests::{World, said};
 
 /// What was typed and what a person read.
 struct Talk<'a> {
@@ -257,4 +259,31 @@ fn a_recovery_meets_the_database_that_is_there() {
     std::fs::remove_dir_all(world.root()).unwrap();
     let (code, text) = recover(&[]);
     assert!(code == 0 && text.contains("  serves  sha256:"), "{text}");
+}
+
+/// The one who migrates is killed in the middle of it.
+#[test]
+fn a_fleet_migrates_once_and_then_switches() {
+    let database = Database::sqlite();
+    let world = releases::world(&(database.make("site") + "SLOWLY=0.7\n"), "");
+    let public = std::fs::read_to_string(world.path("ci.pub")).unwrap();
+    let trust = std::fs::read_to_string(world.path("trust")).unwrap();
+    std::fs::write(world.path("trust"), format!("{trust}jane namespaces=\"rollout@pannier\" {public}")).unwrap();
+    let mut nodes = Nodes::new(&world, 5);
+    nodes.run(0, &["migrate", "polls", "v1"]);
+    nodes.run_all(&["activate", "polls", "v1"]);
+    nodes.join();
+    nodes.start_all(&["agent"]);
+    let named = "web-0,web-1,web-2,web-3,web-4";
+    let mut rollout = world.builder(&["rollout", "start", "shop", "polls", "v2", "--node", named, "--lead", "2"]);
+    let rollout = rollout.env("PANNIER_KEY", "ci").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    nodes.kill_the_holder_after(300);
+    let output = rollout.wait_with_output().unwrap();
+    assert!(output.status.success(), "{}", said(&output));
+    assert!(String::from_utf8_lossy(&output.stdout).starts_with("polls v2 is decided in shop\n"), "{}", said(&output));
+    assert_eq!(database.query("site", "SELECT count(*) FROM audit_run"), "1\n");
+    for node in 0..5 {
+        let current = std::fs::read_link(world.path(&format!("node-{node}/current"))).unwrap();
+        assert!(current.ends_with("v2"), "{}", current.display());
+    }
 }

@@ -31,6 +31,17 @@ impl<'a> Nodes<'a> {
         Self { world, typed: Vec::new(), running: (0..count).map(|_| None).collect() }
     }
 
+    /// Makes them one fleet, `shop`.
+    pub fn join(&self) {
+        for node in 0..self.running.len() {
+            let file = self.world.path(&format!("node-{node}.toml"));
+            let state = self.world.path(&format!("node-{node}-state"));
+            let (name, pace) = (format!("name = \"shop\"\nnode = \"web-{node}\""), "interval = \"400ms\"");
+            let fleet = format!("[fleet]\n{name}\n{pace}\nstate = \"{}\"\n", state.display());
+            std::fs::write(&file, std::fs::read_to_string(&file).unwrap() + &fleet).unwrap();
+        }
+    }
+
     fn command(&self, node: usize, arguments: &[&str]) -> Command {
         let mut command = Command::new(program("pannier-activator"));
         command.env_clear().env("PATH", "/usr/bin:/bin").arg("--quiet");
