@@ -93,6 +93,9 @@ impl Error {
                 "move the file away: what was seen is then learnt anew from the store, which could show an older order"
             }
             Self::Fs(error) if error.is_not_found() => "make the folder, or name another by `state` in `[fleet]`",
+            Self::Origin(origin::Error::Trust(_)) => {
+                "put the lines that `pannier keys new` printed into it, or name another one by `--trust`"
+            }
             Self::Lock(_) => "see `systemctl status pannier-agent`",
             _ => return None,
         };
