@@ -22,7 +22,12 @@ pub type Told = (u16, Vec<(&'static str, String)>, Vec<u8>);
 
 /// Serves until the test ends; gives the address, `http://127.0.0.1:PORT`.
 pub fn serve(handler: impl Fn(&Asked) -> Told + Send + Sync + 'static) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port on loopback");
+    serve_at("127.0.0.1", handler)
+}
+
+/// The same, at another address of this machine.
+pub fn serve_at(address: &str, handler: impl Fn(&Asked) -> Told + Send + Sync + 'static) -> String {
+    let listener = TcpListener::bind((address, 0)).expect("a free port");
     let address = listener.local_addr().expect("a bound listener has an address");
     let handler = Arc::new(handler);
     std::thread::spawn(move || {

@@ -2,6 +2,8 @@
 #![allow(clippy::disallowed_methods, reason = "tests look at the disk with std")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "a test may do as it likes")]
 
+#[path = "fleet/network.rs"]
+mod network;
 #[path = "fleet/shop.rs"]
 mod shop;
 

@@ -15,6 +15,8 @@ use pannier_shared::store::{self, Condition, Store};
 use pannier_shared::sys::clock;
 use pannier_tests::{APP, World, program, runtime, said, scene, web};
 
+use super::network::Networks;
+
 /// All that anything of a test may take; what takes longer hangs.
 const DEADLINE: Duration = Duration::from_secs(90);
 
@@ -26,6 +28,7 @@ pub struct Shop {
     pub world: World,
     pub server: Server,
     store: Box<dyn Store>,
+    networks: Option<Networks>,
     agents: Arc<Mutex<Vec<Option<Child>>>>,
     runtime: tokio::runtime::Runtime,
 }
@@ -34,8 +37,10 @@ impl Shop {
     /// So many nodes that serve v1, with v2 published, and the store so many milliseconds away. No agent runs yet.
     pub fn new(nodes: usize, latency: u64) -> Self {
         let world = World::new();
-        let server = Server::start(Options::default()).unwrap();
-        let url = server.url();
+        let networks = Networks::new(nodes);
+        let listen = if networks.is_some() { "0.0.0.0:0" } else { "127.0.0.1:0" };
+        let server = Server::start(Options { listen: listen.parse().unwrap(), ..Options::default() }).unwrap();
+        let url = server.url().replace("0.0.0.0", "127.0.0.1");
         let open = || {
             let value = |name: &str| scene::s3(&url).into_iter().find(|(n, _)| *n == name).map(|(_, v)| v);
             runtime().block_on(store::open(&"s3://pannier/releases".parse().unwrap(), &value)).unwrap()
@@ -46,7 +51,7 @@ impl Shop {
         }
         let store = open();
         let agents = Arc::new(Mutex::new((0..nodes).map(|_| None).collect()));
-        let shop = Self { world, server, store, agents, runtime: runtime() };
+        let shop = Self { world, server, store, networks, agents, runtime: runtime() };
         for node in 0..nodes {
             shop.configure(node);
             let output = shop.activator(node, &["--quiet", "activate", APP, "v1"]).output().unwrap();
@@ -68,7 +73,7 @@ impl Shop {
     fn configure(&self, node: usize) {
         let (name, root) = (name(node), self.root(node));
         let (version, ill) = (root.join("current/app/version.txt"), self.world.path(&format!("{name}.ill")));
-        let url = web::serve(move |_| {
+        let url = web::serve_at(&self.host(node), move |_| {
             let serving = std::fs::read_to_string(&version).unwrap_or_default();
             let is_ill = std::fs::read_to_string(&ill).is_ok_and(|text| text.trim() == serving);
             (if is_ill { 500 } else { 200 }, Vec::new(), serving.into_bytes())
@@ -94,14 +99,24 @@ impl Shop {
         self.world.path(&name(node))
     }
 
+    /// Where a node finds this machine.
+    fn host(&self, node: usize) -> String {
+        if self.networks.is_some() { Networks::host(node) } else { "127.0.0.1".to_owned() }
+    }
+
     /// From now on the node is ill with this version.
     pub fn make_ill(&self, node: usize, version: &str) {
         std::fs::write(self.world.path(&format!("{}.ill", name(node))), version).unwrap();
     }
 
     fn activator(&self, node: usize, arguments: &[&str]) -> Command {
-        let mut command = Command::new(program("pannier-activator"));
-        command.env_clear().env("PATH", "/usr/bin:/bin").envs(scene::s3(&self.server.url()));
+        let program = program("pannier-activator");
+        let mut command = match &self.networks {
+            Some(networks) => networks.command(node, &program),
+            None => Command::new(program),
+        };
+        let url = format!("http://{}:{}", self.host(node), self.server.address().port());
+        command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/bin").envs(scene::s3(&url));
         command.arg("--config").arg(self.world.path(&format!("{}.toml", name(node)))).args(arguments);
         command
     }
@@ -131,7 +146,8 @@ impl Shop {
     /// `pannier` with the store and the key.
     pub fn pannier(&self, line: &str) -> Command {
         let mut command = Command::new(program("pannier"));
-        command.env_clear().env("PATH", "/usr/bin:/bin").envs(scene::s3(&self.server.url()));
+        let url = self.server.url().replace("0.0.0.0", "127.0.0.1");
+        command.env_clear().env("PATH", "/usr/bin:/bin").envs(scene::s3(&url));
         command.env("PANNIER_STORE", "s3://pannier/releases").env("PANNIER_TRUST", self.world.path("trust"));
         command.env("PANNIER_KEY", self.world.path("ci")).args(line.split(' '));
         command
