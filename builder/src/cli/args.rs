@@ -17,9 +17,10 @@ pub use suite::Suite;
 
 /// Packs a Django site once into a signed release, and publishes it for every node.
 ///
-/// Exit statuses: 0 done, 1 unexpected, 2 usage or configuration, 3 not found, 4 verification failed, 5 refused, 7
-/// store, 8 this machine (disk, permissions), 9 a program failed (pip, uv, the project's own code), 10 a rollout was
-/// taken back, 11 a person is needed, 12 what was built again differs from what is published.
+/// Exit statuses: 0 done, 1 unexpected, 2 usage or configuration, 3 not found, 4 verification failed, 5 refused, 6
+/// somebody else's rollout holds the fleet, 7 store, 8 this machine (disk, permissions), 9 a program failed (pip, uv, the
+/// project's own code), 10 a rollout was taken back, 11 a person is needed, 12 what was built again differs from what is
+/// published.
 #[derive(Debug, Parser)]
 #[command(name = "pannier", version)]
 pub struct Typed {
