@@ -52,3 +52,67 @@ impl Activation<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+    use crate::activate::{Activated, Failure, OnBad, OnSchema, Request, activate};
+    use crate::age::OnOlder;
+    use crate::state::{Direction, Standing};
+    use crate::testing::{Fixture, runtime, v};
+
+    #[derive(Debug)]
+    struct Known {
+        decision: Result<Timestamp, Closed>,
+        switched: Mutex<Option<Timestamp>>,
+    }
+
+    impl Known {
+        fn new(decision: Result<Timestamp, Closed>) -> Self {
+            Self { decision, switched: Mutex::new(None) }
+        }
+    }
+
+    impl Gate for Known {
+        fn armed(&self) -> Result<Timestamp, Closed> {
+            self.decision.clone()
+        }
+
+        fn switched(&self, at: Timestamp) {
+            *self.switched.lock().unwrap() = Some(at);
+        }
+    }
+
+    fn activate_through(gate: &Known, fixture: &Fixture) -> Result<Activated, Box<Failure>> {
+        let (direction, bad, older) = (Direction::Forward, OnBad::Refuse, OnOlder::Refuse);
+        let request = Request { version: v("v2"), direction, bad, older, schema: OnSchema::Refuse, gate: Some(gate) };
+        activate(&mut fixture.open().unwrap(), &request, &runtime(), &fixture.told)
+    }
+
+    #[test]
+    fn a_closed_gate_leaves_all_as_it_is() {
+        let fixture = Fixture::with(&["v1", "v2"]);
+        fixture.activate("v1").unwrap();
+        let gate = Known::new(Err(Closed("the others are late".to_owned())));
+        let failure = activate_through(&gate, &fixture).unwrap_err();
+        insta::assert_snapshot!(failure.source, @"it is not switched to: the others are late");
+        assert!(!failure.tried && failure.left.is_empty() && gate.switched.lock().unwrap().is_none());
+        assert_eq!(fixture.current().as_deref(), Some("v1"));
+        assert_eq!(fixture.open().unwrap().state.standing(&v("v2")), Some(Standing::Prepared));
+    }
+
+    #[test]
+    fn it_is_switched_at_the_instant_and_the_kernel_says_when() {
+        let fixture = Fixture::with(&["v1", "v2"]);
+        fixture.activate("v1").unwrap();
+        let instant = clock::now() + SignedDuration::from_millis(300);
+        let gate = Known::new(Ok(instant));
+        activate_through(&gate, &fixture).unwrap();
+        // The kernel's time of a change is that of its last tick.
+        let tick = SignedDuration::from_millis(20);
+        assert!(gate.switched.lock().unwrap().unwrap() + tick >= instant);
+        assert_eq!(fixture.current().as_deref(), Some("v2"));
+    }
+}
