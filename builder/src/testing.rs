@@ -87,7 +87,10 @@ impl Place {
     pub fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let key = SigningKey::generate("ci").unwrap();
-        let line = format!("ci namespaces=\"release@pannier,channel@pannier,suite@pannier,rollout@pannier\" {}\n", key.public());
+        let line = format!(
+            "ci namespaces=\"release@pannier,channel@pannier,suite@pannier,rollout@pannier\" {}\n",
+            key.public()
+        );
         Self { store: DirStore::new(dir.path()), _dir: dir, trust: Trust::parse(&line, "trust").unwrap(), key }
     }
 

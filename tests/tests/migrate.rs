@@ -234,7 +234,7 @@ fn set_suite(world: &World) {
     );
     std::fs::write(world.path("suite.toml"), text).unwrap();
     let output = world.builder(&["suite", "set", "suite.toml", "--key", "ci"]).output().unwrap();
-    assert!(output.status.success(), "{}", pannier_tests::said(&output));
+    assert!(output.status.success(), "{}", said(&output));
 }
 
 #[test]
@@ -248,7 +248,7 @@ fn a_recovery_meets_the_database_that_is_there() {
         let mut command = world.activator(&["--quiet", "--store", &store, "--trust"]);
         command.arg(world.path("trust")).args(["recover", "--suite", "production", "--role", "web"]).args(more);
         let output = command.output().unwrap();
-        (output.status.code().unwrap(), pannier_tests::said(&output))
+        (output.status.code().unwrap(), said(&output))
     };
     let (code, text) = recover(&[]);
     assert!(code == 5 && text.contains("| accounts.0001_initial: additive"), "{text}");

@@ -9,7 +9,8 @@ use pannier_activator::plan::forecast;
 use pannier_activator::steps::share;
 use pannier_activator::units::of_release;
 use pannier_activator::{
-    activate, agent, config, described, fetch, migrate, node, prune, recover, repair, resolve, rollback, run, state, verify,
+    activate, agent, config, described, fetch, migrate, node, prune, recover, repair, resolve, rollback, run, state,
+    verify,
 };
 use pannier_shared::exit::Exit;
 use pannier_shared::report::Failure;

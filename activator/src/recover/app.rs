@@ -186,7 +186,7 @@ impl<'a> Bringing<'a> {
         };
         let bad = if node.state.live().is_none() { OnBad::TryAgain } else { OnBad::Refuse };
         let older = age::consent(&node.state, &self.what(), OnOlder::Refuse);
-        let wanted = activate::Request { version, direction: Direction::Forward, bad, older, schema };
+        let wanted = activate::Request { version, direction: Direction::Forward, bad, older, schema, gate: None };
         match activate(node, &wanted, origin.runtime, sink)? {
             Activated::Already => Ok(Came::Served),
             Activated::Now { .. } => {
