@@ -15,7 +15,7 @@ use crate::testing::{Fixture, facts, runtime, v};
 fn serving() -> Fixture {
     let mut fixture = Fixture::with(&["v1", "v2"]);
     for version in ["v1", "v2"] {
-        let manifest = r#"{"paths": {"a.js": "a.0f.js"}}"#;
+        let manifest = r#"{"version": "1.1", "paths": {"a.js": "a.0f.js"}}"#;
         fixture.lay_static(version, &[("staticfiles.json", manifest), ("a.0f.js", version)]);
     }
     fixture.configure_variables("SECRET_KEY=one\n");

@@ -12,7 +12,7 @@ fn serving() -> Fixture {
     let mut fixture = Fixture::with(&["a", "b", "c"]);
     for version in ["a", "b", "c"] {
         let own = format!("js/{version}.1f.js");
-        let manifest = format!(r#"{{"paths": {{"own": "{own}", "all": "all.0f.js"}}}}"#);
+        let manifest = format!(r#"{{"version": "1.1", "paths": {{"own": "{own}", "all": "all.0f.js"}}}}"#);
         fixture.lay_static(version, &[("staticfiles.json", &manifest), (&own, version), ("all.0f.js", "all")]);
     }
     fixture.config.keep = Keep { healthy: 2, failed: 1, unseen: Unseen::UseNothing };
