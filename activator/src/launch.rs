@@ -11,11 +11,14 @@
 //! switch, and what it imports later would be another release's. It works in the folder of manage.py.
 
 use std::path::{Component, Path, PathBuf};
+use std::process::Command;
 
 use pannier_shared::id::{AppName, Version};
 use pannier_shared::statement::{Description, Words};
-use pannier_shared::sys::fs;
+use pannier_shared::sys::account::Account;
+use pannier_shared::sys::{fs, process};
 
+use crate::identity;
 use crate::layout::Root;
 use crate::steps::restart::PATH;
 
@@ -106,6 +109,18 @@ impl Place {
             (word.to_owned(), None)
         };
         Launch { program, arguments: first.into_iter().chain(arguments.iter().cloned()).collect() }
+    }
+
+    /// The same, ready to be started: in its folder, with the variables it gets. The app's own go over what Python and Django
+    /// are told, who the user is over those, and which release it is over all.
+    pub fn command(&self, launch: &Launch, variables: &[(String, String)], account: Option<&Account>) -> Command {
+        let mut command = process::program(&launch.program);
+        command.args(&launch.arguments).current_dir(self.folder());
+        let (over, under): (Vec<_>, Vec<_>) =
+            self.variables().into_iter().partition(|(name, _)| name.starts_with("PANNIER_"));
+        command.envs(under).envs(variables.iter().map(|(name, value)| (name, value)));
+        command.envs(account.into_iter().flat_map(identity::variables)).envs(over);
+        command
     }
 
     /// The release's Python.

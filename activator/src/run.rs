@@ -13,7 +13,7 @@ use crate::config::App;
 use crate::described::{self, described};
 use crate::environment;
 use crate::identity;
-use crate::launch::{BadFolder, Launch, Place};
+use crate::launch::{BadFolder, Place};
 use crate::node::{NotHere, View};
 use crate::steps::restart::{self, variables_of};
 
@@ -81,15 +81,11 @@ pub fn run(
     let place = Place::new(root, version, &description)?;
     let account = identity::of(config.user.as_deref())?;
     let (word, arguments) = command.split_first().map_or(("", &[][..]), |(word, rest)| (word, rest));
-    let Launch { program, arguments } = place.launch_words(word, arguments);
-    let mut command = process::program(program);
-    command.args(arguments).current_dir(place.folder()).stdin(Stdio::inherit()).envs(terminal);
-    let (over, under): (Vec<_>, Vec<_>) =
-        place.variables().into_iter().partition(|(name, _)| name.starts_with("PANNIER_"));
-    command.envs(under);
+    let mut variables: Vec<_> = terminal.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
     if let Some(file) = environment::file_of(root, &view.state, config, version) {
-        command.envs(variables_of(&file)?);
+        variables.extend(variables_of(&file)?);
     }
-    command.envs(account.iter().flat_map(identity::variables)).envs(over);
+    let mut command = place.command(&place.launch_words(word, arguments), &variables, account.as_ref());
+    command.stdin(Stdio::inherit());
     Err(process::replace_with(account.as_ref(), &mut command).into())
 }

@@ -19,7 +19,6 @@ use pannier_shared::statement::Migrations;
 use pannier_shared::steps::Done;
 
 use super::{Activation, Error, one_line};
-use crate::described::described;
 use crate::migrate::schema::{self, Back, Database, Judged, WayBack};
 use crate::migrate::{self, Client, Leasing, OnPending, Way, ask, migrate};
 use crate::state::Direction;
@@ -137,7 +136,7 @@ fn forward(run: &mut Activation, own: &Migrations) -> Result<Done, Unfit> {
 /// What serves and is healthy, if it has all of these migrations.
 fn healthy_with(run: &Activation, own: &Migrations) -> Option<Version> {
     let live = run.back.live().filter(|live| live.confirmed)?;
-    let theirs = schema::known(&migrations_of(run, &live.version)?);
+    let theirs = schema::known(&migrate::of_release(&run.node.root, &live.version)?);
     schema::known(own).is_subset(&theirs).then(|| live.version.clone())
 }
 
@@ -255,14 +254,8 @@ fn others(run: &Activation) -> Vec<(Version, Migrations)> {
     let mut found: Vec<(Version, Migrations)> = Vec::new();
     for version in all.filter(|version| **version != run.version) {
         if found.iter().all(|(known, _)| known != version) {
-            found.extend(migrations_of(run, version).map(|theirs| (version.clone(), theirs)));
+            found.extend(migrate::of_release(&run.node.root, version).map(|theirs| (version.clone(), theirs)));
         }
     }
     found
-}
-
-/// What a release here says that it has; one that cannot be read says nothing.
-fn migrations_of(run: &Activation, version: &Version) -> Option<Migrations> {
-    let said = described(&run.node.root.release(version)).ok()??;
-    Some(said.migrations).filter(|migrations| !migrations.is_empty())
 }

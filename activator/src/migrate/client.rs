@@ -21,7 +21,7 @@ use crate::config::App;
 use crate::described::described;
 use crate::environment::Secrets;
 use crate::identity;
-use crate::launch::Place;
+use crate::launch::{Launch, Place};
 use crate::layout::Root;
 use crate::steps::restart::variables_of;
 
@@ -218,14 +218,10 @@ impl Client {
         Ok(None)
     }
 
-    /// What the node says of the place goes over the app's variables, as for hooks.
     fn command(&self, job: &Job) -> Command {
-        let mut command = process::program(self.place.python());
-        command.args(["-c", TEXT]).args(job.mode.arguments()).current_dir(self.place.folder());
-        let (over, under): (Vec<_>, Vec<_>) =
-            self.place.variables().into_iter().partition(|(name, _)| name.starts_with("PANNIER_"));
-        command.envs(under).envs(self.variables.iter().map(|(name, value)| (name, value)));
-        command.envs(self.account.iter().flat_map(identity::variables)).envs(over);
+        let arguments = ["-c", TEXT].into_iter().chain(job.mode.arguments()).map(str::to_owned).collect();
+        let launch = Launch { program: self.place.python().to_string_lossy().into_owned(), arguments };
+        let mut command = self.place.command(&launch, &self.variables, self.account.as_ref());
         command.envs(job.fence.map(|fence| ("PANNIER_FENCE", fence.to_string())));
         command
     }

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use pannier_shared::event::{Event, Sink};
 use pannier_shared::id::{ChannelName, Version};
+use pannier_shared::statement::Migrations;
 use pannier_shared::steps::{self, Done, Step, Undo};
 use pannier_shared::store::Store;
 use pannier_shared::sys::{fs, host};
@@ -21,6 +22,7 @@ use tokio::runtime::Runtime;
 use crate::activate::one_line;
 use crate::described::described;
 use crate::journal::{Ongoing, Operation, Outcome};
+use crate::layout::Root;
 use crate::node::{Node, NotHere};
 use crate::record;
 
@@ -284,6 +286,12 @@ impl<'a> Migration<'a> {
     }
 }
 
+/// What a release here says that it has. One that cannot be read, or was built before migrations were noted, says nothing.
+pub fn of_release(root: &Root, version: &Version) -> Option<Migrations> {
+    let said = described(&root.release(version)).ok()??;
+    Some(said.migrations).filter(|migrations| !migrations.is_empty())
+}
+
 /// What shares the databases of an app on this node.
 fn environment(node: &Node) -> ChannelName {
     let given = node.config.migrate.environment.as_ref().or(node.config.channel.as_ref()).cloned();
@@ -296,23 +304,20 @@ fn look(run: &mut Migration) -> Result<Done, Error> {
         return Ok(Done::said(counted(ways.values().map(|way| way.expected.len()).sum(), "to take back")));
     }
     run.databases = ask(&run.client)?;
-    warn_of_destructive(run)?;
+    warn_of_destructive(run);
     let pending = run.databases.iter().map(|database| database.pending.len()).sum();
     Ok(Done::said(counted(pending, "pending")))
 }
 
 /// What serves runs on with what is left.
-fn warn_of_destructive(run: &Migration) -> Result<(), Error> {
-    let Some(serving) = run.node.state.live_version().filter(|live| **live != run.request.version) else {
-        return Ok(());
-    };
-    let Some(said) = described(&run.node.root.release(&run.request.version))? else { return Ok(()) };
-    let pending = run.databases.iter().flat_map(|database| schema::judged(&database.pending, &said.migrations));
+fn warn_of_destructive(run: &Migration) {
+    let Some(serving) = run.node.state.live_version().filter(|live| **live != run.request.version) else { return };
+    let Some(own) = of_release(&run.node.root, &run.request.version) else { return };
+    let pending = run.databases.iter().flat_map(|database| schema::judged(&database.pending, &own));
     for one in pending.filter(schema::Judged::is_destructive) {
         let text = format!("`{serving}` serves on, and may fail without what this takes away: {one}");
         run.sink.emit(Event::Warning { text });
     }
-    Ok(())
 }
 
 fn counted(count: usize, what: &str) -> String {

@@ -10,11 +10,10 @@ use serde::Serialize;
 
 use crate::activate::one_line;
 use crate::config::App;
-use crate::described::described;
 use crate::environment;
 use crate::layout::Root;
 use crate::migrate::schema::{self, Back, Database, Judged};
-use crate::migrate::{Client, Error, ask};
+use crate::migrate::{Client, Error, ask, of_release};
 use crate::node::View;
 
 /// What is known of the databases.
@@ -102,18 +101,15 @@ fn back(
     pending: &[MigrationId],
 ) -> Option<WayBack> {
     let live = view.state.live_version().filter(|live| *live != version)?;
-    let theirs = migrations_of(view, live)?;
+    let theirs = of_release(view.root.as_ref()?, live)?;
     let then = applied.iter().chain(pending).cloned().collect();
     Some(WayBack { to: live.clone(), needs: schema::back_over(&schema::ahead(&then, &theirs, &[own])) })
 }
 
 fn others(view: &View, version: &Version) -> Vec<Migrations> {
-    let all = view.state.releases().map(|(other, _)| other).filter(|other| *other != version);
-    all.filter_map(|other| migrations_of(view, other)).collect()
-}
-
-fn migrations_of(view: &View, version: &Version) -> Option<Migrations> {
-    Some(described(&view.root.as_ref()?.release(version)).ok()??.migrations)
+    let Some(root) = &view.root else { return Vec::new() };
+    let others = view.state.releases().map(|(other, _)| other).filter(|other| *other != version);
+    others.filter_map(|other| of_release(root, other)).collect()
 }
 
 impl fmt::Display for Schema {

@@ -21,7 +21,7 @@ use super::restart::{self, variables_of};
 use crate::environment::Secrets;
 use crate::identity;
 use crate::journal::Journal;
-use crate::launch::{Launch, Place};
+use crate::launch::Place;
 use crate::layout::Root;
 
 /// So many bytes of what a hook printed last are kept.
@@ -88,16 +88,8 @@ pub fn run(name: HookName, hook: &Hook, place: &Place, told: &Told, log: &Path) 
 
 fn ran(name: HookName, hook: &Hook, place: &Place, told: &Told, log: &Path) -> Result<(), Why> {
     let account = identity::of(told.user)?;
-    let Launch { program, arguments } = place.launch(&hook.command);
-    let mut command = process::program(program);
-    command.args(arguments).current_dir(place.folder());
-    let (over, under): (Vec<_>, Vec<_>) =
-        place.variables().into_iter().partition(|(name, _)| name.starts_with("PANNIER_"));
-    command.envs(under);
-    if let Some(file) = told.env_file {
-        command.envs(variables_of(file)?);
-    }
-    command.envs(account.iter().flat_map(identity::variables)).envs(over);
+    let variables = told.env_file.map(variables_of).transpose()?.unwrap_or_default();
+    let mut command = place.command(&place.launch(&hook.command), &variables, account.as_ref());
     command.env("PANNIER_HOOK", name.as_str()).env("PANNIER_OPERATION", &told.operation);
     command.env("PANNIER_FROM", &told.from).env("PANNIER_STATE", told.state).env("PANNIER_REASON", told.reason);
     if let Some(folder) = log.parent() {
