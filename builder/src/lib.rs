@@ -8,6 +8,7 @@ pub mod environment;
 pub mod fleet;
 pub mod inside;
 pub mod keys;
+pub mod moving;
 pub mod promote;
 pub mod publish;
 pub mod releases;

@@ -7,21 +7,15 @@
 
 use std::collections::BTreeMap;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use pannier_shared::digest::Digest;
 use pannier_shared::id::{AppName, ChannelName, Target, Version};
 use pannier_shared::keys;
 use pannier_shared::published::{self, Pointer, Published};
-use pannier_shared::signature::{SignError, SigningKey, VerifyError, sign, verify};
+use pannier_shared::signature::SigningKey;
 use pannier_shared::statement::{Channel, ChannelType, FORMAT};
-use pannier_shared::store::{self, Condition};
 
-/// How many days a pointer stays fresh when nothing else is said: a quarter, so that a site without a job that renews
-/// its pointers is reminded four times a year.
-pub const DAYS: u32 = 90;
-
-/// The most days a pointer may stay fresh: ten years. More means that nobody wants to be reminded at all.
-pub(crate) const MOST_DAYS: u32 = 3650;
+use crate::moving::{self, MOST_DAYS, NotSigned, Stored, fresh_until, whole_seconds};
 
 /// What is to be promoted.
 #[derive(Debug, Clone)]
@@ -66,17 +60,9 @@ pub enum Error {
     /// The version or the present pointer cannot be found or believed.
     #[error(transparent)]
     Published(#[from] published::Error),
-    /// The pointer cannot be signed.
+    /// The pointer is not signed, or not by a key that may.
     #[error(transparent)]
-    Sign(#[from] SignError),
-    /// The nodes would refuse what this key signs.
-    #[error("the signing key ({fingerprint}) is not trusted to promote")]
-    KeyNotTrusted {
-        /// The key's fingerprint.
-        fingerprint: String,
-        /// What the trust file says.
-        source: VerifyError,
-    },
+    NotSigned(#[from] NotSigned),
     /// Somebody else moved the channel in between.
     #[error("the channel `{channel}` was moved meanwhile: {} points it at {} now (serial {})", .now.who, .now.version, .now.serial)]
     Overtaken {
@@ -98,8 +84,7 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Published(error) => error.hint(),
-            Self::KeyNotTrusted { source, .. } => source.hint(),
-            Self::Sign(SignError::TooLarge { .. }) => Some("say less with `--reason` and `--who`".to_owned()),
+            Self::NotSigned(error) => error.hint(),
             Self::Overtaken { .. } => {
                 Some("look at `pannier releases` and promote again if it is still wanted".to_owned())
             }
@@ -115,9 +100,7 @@ pub async fn promote(published: &Published<'_>, key: &SigningKey, order: &Order)
     for (target, statement) in published.release(&order.app, &order.version).await? {
         pointer.statements.insert(target, statement?.digest());
     }
-    let bytes = sign(&pointer, key)?;
-    verify::<Channel>(&bytes, published.trust, published.now)
-        .map_err(|source| Error::KeyNotTrusted { fingerprint: key.public().fingerprint(), source })?;
+    let bytes = moving::signed(&pointer, "promote", key, published.trust, published.now)?;
     let digest = Digest::of(&bytes);
     replace(published, order, present.as_ref(), bytes).await?;
     let dropped = dropped(present.as_ref(), &pointer);
@@ -126,17 +109,15 @@ pub async fn promote(published: &Published<'_>, key: &SigningKey, order: &Order)
 
 /// The next pointer, still without statements.
 fn draft(order: &Order, present: Option<&Pointer>, now: Timestamp) -> Result<Channel, Error> {
-    let (epoch, serial) = match present {
-        Some(Pointer { document, .. }) => (document.epoch, document.serial.checked_add(1)),
-        None => (1, Some(1)),
-    };
+    let next = moving::after(present.map(|present| (present.document.epoch, present.document.serial)));
+    let (epoch, serial) = next.ok_or_else(|| Error::SerialUsedUp(order.channel.clone()))?;
     Ok(Channel {
         kind: ChannelType::Channel,
         format: FORMAT,
         app: order.app.clone(),
         channel: order.channel.clone(),
         epoch,
-        serial: serial.ok_or_else(|| Error::SerialUsedUp(order.channel.clone()))?,
+        serial,
         version: order.version.clone(),
         statements: BTreeMap::new(),
         issued: whole_seconds(now),
@@ -144,20 +125,6 @@ fn draft(order: &Order, present: Option<&Pointer>, now: Timestamp) -> Result<Cha
         reason: order.reason.clone(),
         who: order.who.clone(),
     })
-}
-
-/// None when the days are out of bounds.
-pub(crate) fn fresh_until(now: Timestamp, days: u32) -> Option<Timestamp> {
-    if !(1..=MOST_DAYS).contains(&days) {
-        return None;
-    }
-    let end = now.checked_add(SignedDuration::from_hours(24 * i64::from(days)));
-    end.map(whole_seconds).ok()
-}
-
-/// They read better, and a pointer needs no finer time.
-pub(crate) fn whole_seconds(time: Timestamp) -> Timestamp {
-    Timestamp::from_second(time.as_second()).unwrap_or(time)
 }
 
 /// Stores the pointer if nobody was quicker.
@@ -168,12 +135,8 @@ async fn replace(
     bytes: Vec<u8>,
 ) -> Result<(), Error> {
     let key = keys::channel(&order.app, &order.channel);
-    let condition = present.map_or(Condition::Absent, |pointer| Condition::Unchanged(pointer.etag.clone()));
-    let error = match published.store.put(&key, bytes.into(), condition).await {
-        Ok(_) => return Ok(()),
-        Err(error @ (store::Error::Changed { .. } | store::Error::AlreadyExists { .. })) => error,
-        Err(error) => return Err(published::Error::from(error).into()),
-    };
+    let put = moving::put_over(published.store, &key, present.map(|present| &present.etag), bytes).await;
+    let Stored::Overtaken(error) = put.map_err(published::Error::from)? else { return Ok(()) };
     match published.channel_if_there(&order.app, &order.channel).await {
         Ok(Some(Pointer { document, .. })) => {
             Err(Error::Overtaken { channel: order.channel.clone(), now: Box::new(Channel::clone(&document)) })
@@ -190,6 +153,7 @@ fn dropped(present: Option<&Pointer>, pointer: &Channel) -> Vec<Target> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::moving::DAYS;
     use crate::testing::{ARM, Place, X86, told};
 
     fn order(version: &str) -> Order {

@@ -130,7 +130,8 @@ mod tests {
     use pannier_shared::signature::SigningKey;
 
     use super::*;
-    use crate::promote::{DAYS, Order, promote};
+    use crate::moving::DAYS;
+    use crate::promote::{Order, promote};
     use crate::testing::{ARM, Place, X86};
 
     async fn point(place: &Place, channel: &str, version: &str) -> Channel {

@@ -4,7 +4,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-use pannier_builder::promote::{DAYS, Order, promote};
+use pannier_builder::moving::DAYS;
+use pannier_builder::promote::{Order, promote};
 use pannier_builder::publish::{self, Outcome, Publication};
 use pannier_s3_server::{Options, Server};
 use pannier_shared::event::{Event, Sink};

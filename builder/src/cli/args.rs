@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use pannier_builder::command_line::CommandLine;
 use pannier_builder::keys::{KeyName, Role};
-use pannier_builder::promote::DAYS;
+use pannier_builder::moving::DAYS;
 use pannier_builder::rollout::{Strategy, Wanted};
 use pannier_builder::settings::{self, Encoding, Settings};
 use pannier_shared::id::{AppName, ChannelName, FleetName, NodeName, Target, Version};

@@ -4,6 +4,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use pannier_builder::moving::NotSigned;
 use pannier_builder::stages::{
     bundle, django, documents, elf, interpreter, libc, pack, proof, requirements, scratch, sign, source, static_files,
     tools, venv, wheels,
@@ -362,13 +363,19 @@ fn of_inside(error: &inside::Error) -> Exit {
     }
 }
 
+fn of_signing(error: &NotSigned) -> Exit {
+    match error {
+        NotSigned::Sign(SignError::TooLarge { .. }) => Exit::Usage,
+        NotSigned::Sign(_) => Exit::Unexpected,
+        NotSigned::KeyNotTrusted { .. } => Exit::Refused,
+    }
+}
+
 fn of_promote(error: &promote::Error) -> Exit {
     match error {
         promote::Error::Published(error) => Exit::from(error),
-        promote::Error::Sign(SignError::TooLarge { .. }) => Exit::Usage,
-        promote::Error::Sign(_) => Exit::Unexpected,
-        promote::Error::KeyNotTrusted { .. } | promote::Error::Overtaken { .. } => Exit::Refused,
-        promote::Error::SerialUsedUp(_) => Exit::Refused,
+        promote::Error::NotSigned(error) => of_signing(error),
+        promote::Error::Overtaken { .. } | promote::Error::SerialUsedUp(_) => Exit::Refused,
         promote::Error::Days(_) => Exit::Usage,
     }
 }
@@ -377,10 +384,10 @@ fn of_rollout(error: &rollout::Error) -> Exit {
     use rollout::Error as E;
     match error {
         E::Published(error) => Exit::from(error),
-        E::Sign(SignError::TooLarge { .. }) | E::StrangeCanary(_) => Exit::Usage,
-        E::Sign(_) => Exit::Unexpected,
+        E::NotSigned(error) => of_signing(error),
+        E::StrangeCanary(_) => Exit::Usage,
         E::Held(_) => Exit::Locked,
-        E::KeyNotTrusted { .. } | E::Silent { .. } | E::Over(_) | E::Overtaken | E::SerialUsedUp => Exit::Refused,
+        E::Silent { .. } | E::Over(_) | E::Overtaken | E::SerialUsedUp => Exit::Refused,
         E::Never(_) | E::NoNodes(..) => Exit::NotFound,
     }
 }

@@ -8,13 +8,14 @@ use pannier_shared::id::{FleetName, NodeName};
 use pannier_shared::keys;
 use pannier_shared::published::{self, Order, Published};
 use pannier_shared::receipt::{self, Receipt};
-use pannier_shared::signature::{SigningKey, Trust, sign, verify};
+use pannier_shared::signature::{SigningKey, Trust};
 use pannier_shared::statement::Rollout;
-use pannier_shared::store::{self, Condition, Etag, Store};
+use pannier_shared::store::{self, Etag, Store};
 use pannier_shared::sys::clock;
 
 use super::Error;
 use super::judge::Receipts;
+use crate::moving::{self, Stored};
 
 /// How many receipts are asked for at once.
 const AT_ONCE: usize = 32;
@@ -95,17 +96,14 @@ impl<'a> Desk<'a> {
         key: &SigningKey,
         who: &str,
     ) -> Result<Rollout, Error> {
-        let (epoch, serial) = present.map_or((1, 0), |order| (order.document.epoch, order.document.serial));
-        let serial = serial.checked_add(1).ok_or(Error::SerialUsedUp)?;
+        let after = moving::after(present.map(|order| (order.document.epoch, order.document.serial)));
+        let (epoch, serial) = after.ok_or(Error::SerialUsedUp)?;
         let next = Rollout { epoch, serial, issued: clock::now(), who: who.to_owned(), ..next.clone() };
-        let bytes = sign(&next, key)?;
-        verify::<Rollout>(&bytes, self.trust, clock::now())
-            .map_err(|source| Error::KeyNotTrusted { fingerprint: key.public().fingerprint(), source })?;
-        let condition = present.map_or(Condition::Absent, |order| Condition::Unchanged(order.etag.clone()));
-        match self.store.put(&keys::rollout(&self.fleet), bytes.into(), condition).await {
-            Ok(_) => Ok(next),
-            Err(store::Error::Changed { .. } | store::Error::AlreadyExists { .. }) => Err(Error::Overtaken),
-            Err(error) => Err(published::Error::from(error).into()),
+        let bytes = moving::signed(&next, "roll out", key, self.trust, clock::now())?;
+        let (place, there) = (keys::rollout(&self.fleet), present.map(|order| &order.etag));
+        match moving::put_over(self.store, &place, there, bytes).await.map_err(published::Error::from)? {
+            Stored::Now => Ok(next),
+            Stored::Overtaken(_) => Err(Error::Overtaken),
         }
     }
 }

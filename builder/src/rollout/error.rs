@@ -4,8 +4,9 @@ use jiff::Timestamp;
 use pannier_shared::id::{AppName, FleetName, NodeName};
 use pannier_shared::published;
 use pannier_shared::report::human;
-use pannier_shared::signature::{SignError, VerifyError};
 use pannier_shared::statement::{Phase, Rollout};
+
+use crate::moving::NotSigned;
 
 /// A rollout that did not happen, or cannot be moved on.
 #[derive(Debug, thiserror::Error)]
@@ -13,17 +14,9 @@ pub enum Error {
     /// The release or the order cannot be found or believed.
     #[error(transparent)]
     Published(#[from] published::Error),
-    /// The order cannot be signed.
+    /// The order is not signed, or not by a key that may.
     #[error(transparent)]
-    Sign(#[from] SignError),
-    /// The nodes would refuse what this key signs.
-    #[error("the signing key ({fingerprint}) is not trusted to roll out")]
-    KeyNotTrusted {
-        /// The key's fingerprint.
-        fingerprint: String,
-        /// What the trust file says.
-        source: VerifyError,
-    },
+    NotSigned(#[from] NotSigned),
     /// A rollout is under way.
     #[error("the fleet `{}` is held: {}", .0.fleet, holder(.0))]
     Held(Box<Rollout>),
@@ -76,8 +69,7 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Published(error) => error.hint(),
-            Self::KeyNotTrusted { source, .. } => source.hint(),
-            Self::Sign(SignError::TooLarge { .. }) => Some("say less with `--reason` and `--who`".to_owned()),
+            Self::NotSigned(error) => error.hint(),
             Self::Held(order) => Some(format!(
                 "`pannier rollout status {0}` shows how far it is, `pannier rollout resume {0}` goes on with it, `pannier rollout abort {0}` ends it",
                 order.fleet

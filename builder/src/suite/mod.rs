@@ -9,11 +9,10 @@ use pannier_shared::digest::Digest;
 use pannier_shared::id::{AppName, RoleName, SuiteName};
 use pannier_shared::keys;
 use pannier_shared::published::{self, PresentSuite, Published};
-use pannier_shared::signature::{SignError, SigningKey, VerifyError, sign, verify};
+use pannier_shared::signature::SigningKey;
 use pannier_shared::statement::{FORMAT, Suite, SuiteType};
-use pannier_shared::store::{self, Condition};
 
-use crate::promote::{MOST_DAYS, fresh_until, whole_seconds};
+use crate::moving::{self, MOST_DAYS, NotSigned, Stored, fresh_until, whole_seconds};
 
 pub mod mirror;
 pub mod show;
@@ -61,17 +60,9 @@ pub enum Error {
         /// Why.
         source: Box<published::Error>,
     },
-    /// It cannot be signed.
+    /// It is not signed, or not by a key that may.
     #[error(transparent)]
-    Sign(#[from] SignError),
-    /// The nodes would refuse what this key signs.
-    #[error("the signing key ({fingerprint}) is not trusted to set suites")]
-    KeyNotTrusted {
-        /// The key's fingerprint.
-        fingerprint: String,
-        /// What the trust file says.
-        source: VerifyError,
-    },
+    NotSigned(#[from] NotSigned),
     /// Somebody else set it in between.
     #[error("the suite `{suite}` was set meanwhile, by {} (serial {})", .now.who, .now.serial)]
     Overtaken {
@@ -96,13 +87,13 @@ impl Error {
             Self::Unresolved { app, source, .. } => {
                 source.hint().or_else(|| Some(format!("`pannier releases {app}` shows what there is")))
             }
-            Self::KeyNotTrusted { source, .. } => source
-                .hint()
-                .or_else(|| Some("its line in the trust file needs `suite@pannier` among its namespaces".to_owned())),
+            // It is what the file says that makes it too large.
+            Self::NotSigned(NotSigned::Sign(_)) => None,
+            Self::NotSigned(error) => error.hint(),
             Self::Overtaken { suite, .. } => {
                 Some(format!("look at `pannier suite show {suite}` and set it again if it is still wanted"))
             }
-            Self::Sign(_) | Self::Days(_) | Self::SerialUsedUp(_) => None,
+            Self::Days(_) | Self::SerialUsedUp(_) => None,
         }
     }
 }
@@ -112,9 +103,7 @@ pub async fn set(published: &Published<'_>, key: &SigningKey, order: &Order) -> 
     let present = published.suite_if_there(&order.written.suite).await?;
     let suite = draft(order, present.as_ref(), published.now)?;
     resolve(published, &suite).await?;
-    let bytes = sign(&suite, key)?;
-    verify::<Suite>(&bytes, published.trust, published.now)
-        .map_err(|source| Error::KeyNotTrusted { fingerprint: key.public().fingerprint(), source })?;
+    let bytes = moving::signed(&suite, "set suites", key, published.trust, published.now)?;
     let digest = Digest::of(&bytes);
     replace(published, &suite.suite, present.as_ref(), bytes).await?;
     let changed = present.is_none_or(|present| present.document.roles != suite.roles);
@@ -123,15 +112,13 @@ pub async fn set(published: &Published<'_>, key: &SigningKey, order: &Order) -> 
 
 fn draft(order: &Order, present: Option<&PresentSuite>, now: Timestamp) -> Result<Suite, Error> {
     let Written { suite, roles } = order.written.clone();
-    let (epoch, serial) = match present {
-        Some(PresentSuite { document, .. }) => (document.epoch, document.serial.checked_add(1)),
-        None => (1, Some(1)),
-    };
+    let next = moving::after(present.map(|present| (present.document.epoch, present.document.serial)));
+    let (epoch, serial) = next.ok_or_else(|| Error::SerialUsedUp(suite.clone()))?;
     Ok(Suite {
         kind: SuiteType::Suite,
         format: FORMAT,
         epoch,
-        serial: serial.ok_or_else(|| Error::SerialUsedUp(suite.clone()))?,
+        serial,
         suite,
         roles,
         issued: whole_seconds(now),
@@ -162,12 +149,8 @@ async fn replace(
     present: Option<&PresentSuite>,
     bytes: Vec<u8>,
 ) -> Result<(), Error> {
-    let condition = present.map_or(Condition::Absent, |present| Condition::Unchanged(present.etag.clone()));
-    let error = match published.store.put(&keys::suite(suite), bytes.into(), condition).await {
-        Ok(_) => return Ok(()),
-        Err(error @ (store::Error::Changed { .. } | store::Error::AlreadyExists { .. })) => error,
-        Err(error) => return Err(published::Error::from(error).into()),
-    };
+    let put = moving::put_over(published.store, &keys::suite(suite), present.map(|present| &present.etag), bytes).await;
+    let Stored::Overtaken(error) = put.map_err(published::Error::from)? else { return Ok(()) };
     match published.suite_if_there(suite).await {
         Ok(Some(PresentSuite { document, .. })) => {
             Err(Error::Overtaken { suite: suite.clone(), now: Box::new(Suite::clone(&document)) })

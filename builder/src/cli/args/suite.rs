@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Subcommand;
-use pannier_builder::promote::DAYS;
+use pannier_builder::moving::DAYS;
 use pannier_shared::id::SuiteName;
 
 use super::{Key, Place};

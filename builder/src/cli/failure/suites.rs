@@ -2,18 +2,16 @@
 
 use pannier_builder::suite::{self, mirror};
 use pannier_shared::exit::Exit;
-use pannier_shared::signature::SignError;
 
-use super::of_publish;
+use super::{of_publish, of_signing};
 
 pub fn of_suite(error: &suite::Error) -> Exit {
     match error {
         suite::Error::Published(error) => Exit::from(error),
         suite::Error::Unresolved { source, .. } => Exit::from(source.as_ref()),
-        suite::Error::Sign(SignError::TooLarge { .. }) | suite::Error::Days(_) => Exit::Usage,
-        suite::Error::Sign(_) => Exit::Unexpected,
-        suite::Error::KeyNotTrusted { .. } | suite::Error::Overtaken { .. } => Exit::Refused,
-        suite::Error::SerialUsedUp(_) => Exit::Refused,
+        suite::Error::NotSigned(error) => of_signing(error),
+        suite::Error::Days(_) => Exit::Usage,
+        suite::Error::Overtaken { .. } | suite::Error::SerialUsedUp(_) => Exit::Refused,
     }
 }
 
